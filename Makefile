@@ -1,0 +1,32 @@
+# Two commands: `make run` and `make test`. Both install what they need into .venv the first time.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help setup run test lint report clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup: $(INSTALLED) ## make .venv and install the pinned requirements
+
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11))" || { echo "make: needs Python 3.11; say make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	touch $@
+
+run: setup ## run the pipeline with params.yaml as it stands, then show the results table
+	dvc repro
+	@echo; cat metrics/report/table.txt; echo; echo "pictures: metrics/report/index.html and metrics/report/*.png"
+
+test: setup ## run the tests, a real dvc repro on tiny data among them
+	python -m pytest
+
+lint: setup ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy

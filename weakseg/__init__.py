@@ -1,0 +1,1 @@
+"""weakseg: semantic segmentation from image-level tags (SEC and Guided Segmentation)."""
