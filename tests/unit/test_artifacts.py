@@ -1,0 +1,553 @@
+"""File formats: what is written comes back, bytes are the same each time, files are whole or absent, and no file hurts."""
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import time
+import weakref
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weakseg import artifacts
+from weakseg.artifacts import ArrayArchive, ImageArchive, Record, SaliencyRecord
+from weakseg.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = Record("a", "train", "photos/a.jpg", "masks/a.png", 12, 10, (1, 20), "0f" * 32)
+RECORDS = [
+    RECORD,
+    Record('odd, "quoted" ñ', "val", "photos/odd, ñ.jpg", "", 8, 9, (), "1f" * 32),
+    Record("001", "test", "photos/001.jpg", "", 4097, 33, (3,), "2f" * 32),
+]
+SALIENCY_RECORD = SaliencyRecord("s", "photos/s.jpg", "", 12, 10, 0.1, 1 / 3, 11.5, 9.25, "3f" * 32)
+
+
+def labels_of(random_seed: int) -> np.ndarray:
+    return np.random.default_rng(random_seed).choice([0, 1, 20, 255], (7, 9)).astype(np.uint8)
+
+
+def arrays() -> list[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [
+        ("a/maps", rng.random((2, 3, 4)).astype(np.float16)),
+        ("a/labels", np.array([3, 1], np.uint8)),
+        ("ñ/scalar", np.array(7, np.int64)),
+        ("b/columns", np.asfortranarray(rng.random((3, 4)))),
+        ("b/empty", np.zeros((0, 5), bool)),
+    ]
+
+
+# --- round trips ----------------------------------------------------------------------------------------------------
+
+
+def test_arrays_come_back_here_and_through_numpy(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "x.npz"
+    artifacts.write_arrays(path, arrays())
+    archive = ArrayArchive(path)
+    assert archive.names() == [key for key, _ in arrays()]
+    with np.load(path, allow_pickle=False) as loaded:
+        assert set(loaded.files) == {key for key, _ in arrays()}
+        for key, array in arrays():
+            for back in (archive[key], loaded[key]):
+                np.testing.assert_array_equal(back, array)
+                assert back.dtype == array.dtype and back.shape == array.shape
+            assert key in archive
+    assert "a" not in archive and "c/maps" not in archive
+
+
+def test_images_come_back_as_label_pictures_in_voc_colours(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
+    artifacts.write_images(path, [("a", artifacts.label_image(labels_of(0))), ("b", Image.fromarray(grey))])
+    archive = ImageArchive(path)
+    assert archive.names() == ["a", "b"] and "a" in archive and "a.png" not in archive
+    np.testing.assert_array_equal(archive["a"], labels_of(0))
+    np.testing.assert_array_equal(archive["b"], grey)
+    assert archive["a"].dtype == np.uint8
+    with zipfile.ZipFile(path) as stored:
+        assert [info.compress_type for info in stored.infolist()] == [zipfile.ZIP_STORED] * 2
+        picture = Image.open(BytesIO(stored.read("a.png")))
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), artifacts.voc_palette()[labels_of(0)])
+
+
+def test_one_bit_pictures_are_read_as_0_and_255(tmp_path: Path) -> None:
+    bits = labels_of(1) > 0
+    artifacts.write_images(tmp_path / "x.zip", [("a", Image.fromarray(bits))])
+    np.testing.assert_array_equal(ImageArchive(tmp_path / "x.zip")["a"], np.where(bits, 255, 0))
+
+
+@pytest.mark.parametrize("shape", [(21, 41, 41), (3, 5, 7), (2, 1, 8), (1, 3, 3)])
+def test_cues_come_back_bit_by_bit(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    cues = np.random.default_rng(0).random(shape) < 0.3
+    cues[1:2] = False  # a class without a cue
+    none = np.zeros(shape, bool)
+    items = [*artifacts.cue_arrays("a", cues), *artifacts.cue_arrays("none", none)]
+    artifacts.write_arrays(tmp_path / "x.npz", items)
+    archive = ArrayArchive(tmp_path / "x.npz")
+    np.testing.assert_array_equal(artifacts.read_cues(archive, "a"), cues)
+    np.testing.assert_array_equal(artifacts.read_cues(archive, "none"), none)
+    assert artifacts.read_cues(archive, "a").dtype == bool
+    np.testing.assert_array_equal(archive["a/labels"], [c for c in range(shape[0]) if cues[c].any()])
+
+
+def test_maps_come_back_in_half_precision(tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).normal(0, 10, (2, 5, 6))
+    artifacts.write_arrays(tmp_path / "x.npz", artifacts.map_arrays("a", np.array([4, 200]), maps))
+    labels, back = artifacts.read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
+    np.testing.assert_array_equal(labels, [4, 200])
+    np.testing.assert_array_equal(back, maps.astype(np.float16).astype(np.float32))
+    assert back.dtype == np.float32 and labels.dtype == np.uint8
+
+
+def test_manifests_come_back_by_split_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    artifacts.write_manifest(path, RECORDS)
+    assert artifacts.read_manifest(path) == RECORDS
+    assert artifacts.read_manifest(path, "val") == RECORDS[1:2]
+    assert artifacts.read_manifest(path, "nosuch") == []
+    header = path.read_text().splitlines()[0]
+    assert header == "image_id,split,image,mask,width,height,labels,sha256"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as a spreadsheet saves it
+    assert artifacts.read_manifest(path) == RECORDS
+
+
+def test_saliency_manifest_keeps_every_digit_of_the_boxes(tmp_path: Path) -> None:
+    records = [SALIENCY_RECORD, replace(SALIENCY_RECORD, image_id="t, u", left=0.0, right=1e-9)]
+    artifacts.write_saliency_manifest(tmp_path / "x.csv", records)
+    assert artifacts.read_saliency_manifest(tmp_path / "x.csv") == records
+
+
+def test_class_names_stand_one_a_line_so_that_line_is_id(tmp_path: Path) -> None:
+    names = ["background", "dining table", "ñandú", "sofa"]
+    artifacts.write_class_names(tmp_path / "classes.txt", names)
+    assert (tmp_path / "classes.txt").read_bytes().decode() == "background\ndining table\nñandú\nsofa\n"
+    assert artifacts.read_class_names(tmp_path / "classes.txt") == names
+
+
+def test_json_has_plain_numbers_of_four_decimals_and_null_for_what_is_unknown(tmp_path: Path) -> None:
+    content = {
+        "miou": np.float64(12.345678), "nan": float("nan"), "inf": np.float32(np.inf), "count": np.int64(3), "list": np.eye(2),
+        "deep": {1: (0.1, None, "x", True)},
+    }  # fmt: skip
+    artifacts.write_json(tmp_path / "x.json", content)
+    expected = {
+        "miou": 12.3457, "nan": None, "inf": None, "count": 3, "list": [[1, 0], [0, 1]], "deep": {"1": [0.1, None, "x", True]},
+    }  # fmt: skip
+    assert json.loads((tmp_path / "x.json").read_text()) == expected
+    assert artifacts.read_json(tmp_path / "x.json") == expected
+
+
+def test_tables_come_back(tmp_path: Path) -> None:
+    artifacts.write_table(
+        tmp_path / "x.csv", [{"step": 10, "loss": "0.5"}, {"step": 20, "loss": 'a,"b"'}], ["step", "loss"]
+    )
+    rows = [{"step": "10", "loss": "0.5"}, {"step": "20", "loss": 'a,"b"'}]
+    assert artifacts.read_table(tmp_path / "x.csv", ["loss"]) == rows
+
+
+def test_palette_is_vocs() -> None:
+    known = {
+        0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 8: (64, 0, 0), 15: (192, 128, 128),
+        16: (0, 64, 0), 20: (0, 64, 128), 255: (224, 224, 192),
+    }  # fmt: skip
+    palette = artifacts.voc_palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    assert {index: tuple(palette[index].tolist()) for index in known} == known
+    assert len(np.unique(palette, axis=0)) == 256
+    np.testing.assert_array_equal(artifacts.voc_palette(21), palette[:21])
+
+
+# --- the same content gives the same bytes -----------------------------------------------------------------------------
+
+
+def write_everything(folder: Path) -> dict[str, bytes]:
+    artifacts.write_arrays(folder / "x.npz", arrays())
+    artifacts.write_images(folder / "x.zip", [("a", artifacts.label_image(labels_of(0)))])
+    artifacts.write_manifest(folder / "manifest.csv", RECORDS)
+    artifacts.write_json(folder / "x.json", {"b": 1, "a": 0.1})
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_bytes_do_not_depend_on_clock_time_zone_or_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write_everything(tmp_path / "first")
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    moment = time.time() + 400 * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: moment)
+    umask = os.umask(0o077)
+    try:
+        second = write_everything(tmp_path / "second")
+    finally:
+        os.umask(umask)
+        monkeypatch.undo()
+        time.tzset()
+    assert first == second
+    assert len(first) == 4
+
+
+def test_bytes_depend_on_the_content_only_not_on_memory_layout(tmp_path: Path) -> None:
+    array = np.arange(12.0).reshape(3, 4)
+    artifacts.write_arrays(tmp_path / "c.npz", [("x", array)])
+    artifacts.write_arrays(tmp_path / "f.npz", [("x", np.asfortranarray(array))])
+    artifacts.write_arrays(tmp_path / "view.npz", [("x", np.repeat(array, 2, 1)[:, ::2])])
+    assert (
+        (tmp_path / "c.npz").read_bytes() == (tmp_path / "f.npz").read_bytes() == (tmp_path / "view.npz").read_bytes()
+    )
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        artifacts.write_text(tmp_path / "x", "text")
+        after = os.umask(before)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == mode
+    assert after == umask
+
+
+# --- whole or absent, one item at a time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [UserError("photo 2 is damaged"), KeyboardInterrupt(), ValueError("bug")])
+@pytest.mark.parametrize("old", [b"what was there", None])
+def test_an_exception_while_streaming_leaves_what_was_there(
+    tmp_path: Path, error: BaseException, old: bytes | None
+) -> None:
+    path = tmp_path / "x.npz"
+    if old is not None:
+        path.write_bytes(old)
+
+    def items() -> Iterator[tuple[str, np.ndarray]]:
+        yield "first", np.zeros(1000)
+        assert (path.read_bytes() if path.exists() else None) == old  # nothing shows before all is written
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        artifacts.write_arrays(path, items())
+    assert caught.value is error
+    assert [p.name for p in tmp_path.iterdir()] == ([] if old is None else ["x.npz"])
+    assert (path.read_bytes() if path.exists() else None) == old
+
+
+FILL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from weakseg import artifacts
+from weakseg.errors import UserError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+path = Path(sys.argv[1])
+noise = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+write = {
+    "arrays": lambda: artifacts.write_arrays(path, ((str(i), noise) for i in range(5))),
+    "images": lambda: artifacts.write_images(path, ((str(i), Image.fromarray(noise)) for i in range(5))),
+    "text": lambda: artifacts.write_text(path, "x" * (1 << 17)),
+    "json": lambda: artifacts.write_json(path, {"x": "x" * (1 << 17)}),
+}[sys.argv[2]]
+try:
+    write()
+except UserError as error:
+    sys.exit(f"UserError: {error}")
+"""
+
+
+@pytest.mark.parametrize("kind", ["arrays", "images", "text", "json"])
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"what was there")
+    command = [sys.executable, "-c", FILL_DISK, str(path), kind]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"UserError: {path}: cannot be written (")
+    assert "nothing was changed" in done.stderr and "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert path.read_bytes() == b"what was there"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"file/x\.txt: cannot be written"):
+        artifacts.write_text(tmp_path / "file" / "x.txt", "text")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder: cannot be written"):
+        artifacts.write_text(tmp_path / "folder", "text")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_items_are_written_one_at_a_time(tmp_path: Path) -> None:
+    alive: list[Any] = []
+
+    def items() -> Iterator[tuple[str, np.ndarray]]:
+        for index in range(20):
+            array = np.zeros(1000)
+            alive.append(weakref.ref(array))
+            assert sum(reference() is not None for reference in alive) <= 2
+            yield str(index), array
+
+    artifacts.write_arrays(tmp_path / "x.npz", items())
+    assert len(ArrayArchive(tmp_path / "x.npz").names()) == 20
+
+
+def test_archives_travel_to_worker_processes_by_name_alone(tmp_path: Path) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.zeros(100_000))])
+    archive = ArrayArchive(tmp_path / "x.npz")
+    sent = pickle.dumps(archive)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent)["a"], archive["a"])
+
+
+# --- hostile and damaged files ------------------------------------------------------------------------------------------
+
+
+class Evil:
+    """Unpickled, it creates a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_pickled_objects_are_refused_and_never_run(tmp_path: Path) -> None:
+    marker, path = tmp_path / "marker", tmp_path / "x.npz"
+    np.savez(path, **{"x": np.array([Evil(marker)], object), "plain": np.arange(3)})
+    archive = ArrayArchive(path)
+    with pytest.raises(UserError, match=r"x\.npz: array x is damaged or not plain"):
+        archive["x"]
+    assert not marker.exists()
+    np.testing.assert_array_equal(archive["plain"], [0, 1, 2])
+    with np.load(path, allow_pickle=True) as careless:
+        careless["x"]
+    assert marker.exists()  # the trap was armed
+
+
+def test_entries_that_name_other_folders_are_only_names(tmp_path: Path) -> None:
+    folder = tmp_path / "inner"
+    artifacts.write_arrays(
+        folder / "x.npz", [("../outside", np.arange(3)), ("/absolute", np.arange(4)), ("a", np.arange(5))]
+    )
+    archive = ArrayArchive(folder / "x.npz")
+    assert [len(archive[key]) for key in archive.names()] == [3, 4, 5]
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["inner", "inner/x.npz"]
+
+
+def claim_bytes(path: Path, size: int) -> None:
+    """Makes the archive's first entry claim `size` bytes in the central directory."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, size)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFE])
+def test_an_entry_that_claims_gigabytes_is_refused_unread(tmp_path: Path, size: int) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
+    claim_bytes(tmp_path / "x.npz", size)
+    with pytest.raises(UserError, match=rf"entry a\.npy claims {size} bytes; refused"):
+        ArrayArchive(tmp_path / "x.npz")["a"]
+
+
+def npy_claiming(shape: str, descr: str = "'<f8'") -> bytes:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy_claiming("(1000000000000000,)"), npy_claiming("(4000000000, 4000000000, 4000000000)"), npy_claiming("(-1,)"),
+        npy_claiming("(1, __import__('os'))"), npy_claiming("(1,)", "'|O'"), npy_claiming("(" * 3000), npy_claiming("(2,)"),
+        npy_claiming("(1,)", "[('a', '<f8'), (1, 2)]"), b"\x93NUMPY\x01\x00", b"", b"plain text",
+    ],
+)  # fmt: skip
+def test_arrays_with_hostile_headers_are_refused(tmp_path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    with pytest.raises(UserError, match=r"x\.npz: array a is damaged or not plain"):
+        ArrayArchive(tmp_path / "x.npz")["a"]
+
+
+def png(image: Image.Image) -> bytes:
+    return artifacts.png_bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (png(Image.new("RGB", (3, 3))), "mode RGB"),
+        (png(Image.new("I;16", (3, 3))), "mode I;16"),
+        (png(Image.new("L", (64, 64)))[:60], "damaged"),
+        (b"GIF89a" + bytes(20), "damaged"),
+        (b"", "damaged"),
+    ],
+)
+def test_pictures_that_are_no_label_maps_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", content)
+    with pytest.raises(UserError, match=rf"x\.zip: entry a\.png .*{reason}"):
+        ImageArchive(tmp_path / "x.zip")["a"]
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    content = bytearray(png(Image.new("L", (8, 8))))
+    struct.pack_into(">II", content, 16, 60_000, 60_000)
+    header = bytes(content[12:29])
+    struct.pack_into(">I", content, 29, zipfile.crc32(header))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.png", bytes(content))
+    with pytest.raises(UserError, match=r"entry a\.png is damaged"):
+        ImageArchive(tmp_path / "x.zip")["a"]
+
+
+@pytest.mark.parametrize("archive", [ArrayArchive, ImageArchive])
+def test_what_is_missing_or_no_archive_is_told_by_name(tmp_path: Path, archive: Callable[[Path], Any]) -> None:
+    with pytest.raises(UserError, match=r"missing\.zip: no such file"):
+        archive(tmp_path / "missing.zip")
+    for name, content in {"empty.zip": b"", "text.zip": b"plain text", "cut.zip": b"PK\x03\x04" + bytes(100)}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}: damaged archive"):
+            archive(tmp_path / name)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive(tmp_path)
+    artifacts.write_arrays(tmp_path / "x.zip", [])
+    with pytest.raises(UserError, match=r"x\.zip: has no entry nosuch"):
+        archive(tmp_path / "x.zip")["nosuch"]
+
+
+def test_a_truncated_archive_is_told(tmp_path: Path) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", arrays())
+    whole = (tmp_path / "x.npz").read_bytes()
+    for length in range(0, len(whole) - 1, 97):
+        (tmp_path / "x.npz").write_bytes(whole[:length])
+        with pytest.raises(UserError, match="damaged archive"):
+            ArrayArchive(tmp_path / "x.npz")
+
+
+def test_damage_to_one_entry_leaves_the_others_readable(tmp_path: Path) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.full(50, 7, np.uint8)), ("b", np.arange(3))])
+    content = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "x.npz").write_bytes(content.replace(bytes([7] * 50), bytes([7] * 49 + [8])))
+    archive = ArrayArchive(tmp_path / "x.npz")
+    np.testing.assert_array_equal(archive["b"], [0, 1, 2])
+    with pytest.raises(UserError, match=r"entry a\.npy is damaged"):
+        archive["a"]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_random_damage_is_told_or_harmless_but_never_another_error(tmp_path: Path, compression: int) -> None:
+    array, labels = np.arange(100.0), labels_of(0)
+    buffer, npy = BytesIO(), BytesIO()
+    np.save(npy, array)
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("a.npy", npy.getvalue())
+        archive.writestr("a.png", png(artifacts.label_image(labels)))
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(300):
+        content = bytearray(buffer.getvalue())
+        for position in rng.integers(0, len(content), 3):
+            content[position] = rng.integers(256)
+        (tmp_path / "x").write_bytes(content)
+        for read, expected in ((ArrayArchive, array), (ImageArchive, labels)):
+            try:
+                np.testing.assert_array_equal(read(tmp_path / "x")["a"], expected)
+            except UserError:
+                told += 1
+    assert told > 150
+
+
+UINT8, UINT16 = np.uint8, np.uint16
+
+
+@pytest.mark.parametrize(
+    ("labels", "shape", "bits"),
+    [
+        (np.array([3], UINT8), np.array([3, 2, 4], UINT16), np.zeros((1, 1), UINT8)),  # class 3 of 0..2
+        (np.array([1, 2], UINT8), np.array([3, 2, 4], UINT16), np.zeros((1, 1), UINT8)),
+        (np.array([1], UINT8), np.array([3, 2], UINT16), np.zeros((1, 1), UINT8)),
+        (np.array([1], UINT8), np.array([3, 2, 5], UINT16), np.zeros((1, 1), UINT8)),
+        (np.array([1], UINT8), np.array([3, 2, 4], UINT16), np.zeros((1, 2), UINT8)),
+        (np.array([1.0]), np.array([3, 2, 4], UINT16), np.zeros((1, 1), UINT8)),
+        (np.array([-1]), np.array([3, 2, 4], UINT16), np.zeros((1, 1), UINT8)),
+        (np.array([1], UINT8), np.array([3, 2, np.nan]), np.zeros((1, 1), UINT8)),
+        (np.array([1], UINT8), np.array([3, 2, 4], UINT16), np.zeros((1, 1))),
+        (np.array(1, UINT8), np.array([3, 2, 4], UINT16), np.zeros((1, 1), UINT8)),
+        (np.zeros(0, UINT8), np.array([65535, 65535, 65535], UINT16), np.zeros((0, 536_854_529), UINT8)),
+    ],
+)
+def test_cues_that_contradict_themselves_are_refused(
+    tmp_path: Path, labels: np.ndarray, shape: np.ndarray, bits: np.ndarray
+) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/shape", shape), ("a/bits", bits)])
+    with pytest.raises(UserError, match=r"x\.npz: cues of a "):
+        artifacts.read_cues(ArrayArchive(tmp_path / "x.npz"), "a")
+
+
+@pytest.mark.parametrize(
+    ("labels", "maps"),
+    [
+        (np.array([1]), np.zeros((2, 3, 3))), (np.array([1]), np.zeros((3, 3))), (np.array([[1]]), np.zeros((1, 3, 3))),
+        (np.array(["a"]), np.zeros((1, 3, 3))), (np.array([1]), np.full((1, 3, 3), "a")),
+    ],
+)  # fmt: skip
+def test_maps_that_contradict_themselves_are_refused(tmp_path: Path, labels: np.ndarray, maps: np.ndarray) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/maps", maps)])
+    with pytest.raises(UserError, match=r"x\.npz: maps of a "):
+        artifacts.read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
+
+
+def test_damaged_manifests_are_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    artifacts.write_manifest(path, [RECORD])
+    whole = path.read_text()
+    for old, new in {
+        ",12,": ",twelve,",
+        "1 20": "1 dog",
+        ",12,10,1 20," + "0f" * 32: "",
+        ",10,1 20," + "0f" * 32: "",
+    }.items():
+        path.write_text(whole.replace(old, new))
+        assert path.read_text() != whole
+        with pytest.raises(UserError, match=r"manifest\.csv: damaged manifest .*dvc repro prepare"):
+            artifacts.read_manifest(path)
+    path.write_text(whole.replace("image_id,split", "id,part"))
+    with pytest.raises(UserError, match=r"manifest\.csv: missing columns image_id, split$"):
+        artifacts.read_manifest(path)
+
+
+def test_damaged_saliency_manifests_are_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "saliency.csv"
+    artifacts.write_saliency_manifest(path, [SALIENCY_RECORD])
+    whole = path.read_text()
+    for old, new in {"11.5": "right", ",11.5,9.25," + "3f" * 32: ""}.items():
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(UserError, match=r"saliency\.csv: damaged manifest .*dvc repro prepare_saliency"):
+            artifacts.read_saliency_manifest(path)
+
+
+def test_text_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nosuch\.txt: no such file"):
+        artifacts.read_class_names(tmp_path / "nosuch.txt")
+    (tmp_path / "latin.txt").write_bytes("ñ".encode("latin-1"))
+    for path in (tmp_path / "latin.txt", tmp_path):
+        with pytest.raises(UserError, match="cannot be read as UTF-8 text"):
+            artifacts.read_text(path)
+    for content, reason in {"{": "not valid JSON", "[1]": "expected a JSON object"}.items():
+        (tmp_path / "x.json").write_text(content)
+        with pytest.raises(UserError, match=rf"x\.json: {reason}"):
+            artifacts.read_json(tmp_path / "x.json")
