@@ -1,0 +1,39 @@
+"""Compare one experiment's masks, without and with CRF, with the ground truth."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from weakseg.artifacts import ImageArchive, read_class_names, read_manifest, write_arrays, write_json
+from weakseg.evaluation import confusion_matrix, image_iou, metrics_of
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, manifest="manifest", classes="class names", ground_truth=".zip of masks", raw=".zip of masks without CRF",
+        crf=".zip of masks with CRF", out=".npz of confusion matrices to write", metrics="JSON to write",
+    ).parse_args()  # fmt: skip
+    class_names = read_class_names(paths.classes)
+    truth, raw, crf = (ImageArchive(path) for path in (paths.ground_truth, paths.raw, paths.crf))
+    image_ids = [record.image_id for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
+    totals = np.zeros((2, len(class_names), len(class_names)), np.int64)
+
+    def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for image_id in tqdm(image_ids, "evaluation", unit="image", disable=None):
+            target = truth[image_id]
+            both = np.stack([confusion_matrix(target, masks[image_id], len(class_names)) for masks in (raw, crf)])
+            totals[...] += both
+            yield f"{image_id}/iou", np.array([image_iou(confusion) for confusion in both], np.float32)
+        yield "raw/confusion", totals[0]
+        yield "crf/confusion", totals[1]
+
+    write_arrays(paths.out, arrays())
+    write_json(paths.metrics, metrics_of(totals[0], totals[1], class_names))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""GS's seeds: thresholded heat maps as label maps at the photos' size, 0 = none."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest, read_maps, write_images
+from weakseg.cues import threshold_for_coverage
+from weakseg.parallel import map_images
+from weakseg.params import Seeds, read_keys
+from weakseg.seeds import seeds_from_cams
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, manifest="manifest", cams="heat maps of the foreground classes", out=".zip to write"
+    ).parse_args()
+    settings: Seeds = read_keys("make_seeds")
+    records, cams = read_manifest(paths.manifest, "train"), ArrayArchive(paths.cams)
+    threshold = settings.foreground.threshold
+    if settings.foreground.coverage is not None:
+        maps = (read_maps(cams, record.image_id)[1] for record in records)
+        threshold = threshold_for_coverage(maps, settings.foreground.coverage)
+        print(f"seeds cover {settings.foreground.coverage:.0%} of the pixels at threshold {threshold:.3f}")
+    assert threshold is not None
+
+    def images() -> Iterator[tuple[str, Image.Image]]:
+        seeds = map_images(partial(photo_seeds, cams, threshold), records, "seeds")
+        for record, labels in zip(records, seeds, strict=True):
+            yield record.image_id, label_image(labels)
+
+    write_images(paths.out, images())
+
+
+def photo_seeds(cams: ArrayArchive, threshold: float, record: Record) -> npt.NDArray[np.uint8]:
+    labels, maps = read_maps(cams, record.image_id)
+    return seeds_from_cams(maps, labels.astype(np.int64), record.height, record.width, threshold)
+
+
+if __name__ == "__main__":
+    run(main)

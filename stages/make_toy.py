@@ -1,0 +1,19 @@
+"""Draw the built-in data set: a small VOC-layout folder of tagged pictures and a saliency set with boxes."""
+
+import shutil
+
+from weakseg.params import Toy, read_keys
+from weakseg.stage import arguments, run
+from weakseg.toy import write_toy
+
+
+def main() -> None:
+    paths = arguments(__doc__, out="folder to write: voc/ and saliency/").parse_args()
+    settings: Toy = read_keys("make_toy")
+    if paths.out.exists():
+        shutil.rmtree(paths.out)
+    write_toy(paths.out, **settings.model_dump())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Refine one experiment's scores with the dense CRF at the photos' size."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest, write_images
+from weakseg.inference import PROB_FLOOR, full_size, read_grid
+from weakseg.lattice import CRFParams, refine
+from weakseg.parallel import map_images
+from weakseg.params import CRF, Experiment, read_keys
+from weakseg.photos import read_photo
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    parser = arguments(__doc__, manifest="manifest", scores=".npz of scores", out=".zip to write")
+    parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
+    parser.add_argument("--crf", required=True, help="which of params.yaml's CRF settings")
+    paths = parser.parse_args()
+    settings: CRF
+    experiment: Experiment
+    settings, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}")
+    records, scores = read_manifest(paths.manifest, "val"), ArrayArchive(paths.scores)
+    params = CRFParams(**settings.model_dump())
+
+    def images() -> Iterator[tuple[str, Image.Image]]:
+        masks = map_images(partial(refined_mask, scores, params, experiment.geometry), records, "dense CRF")
+        for record, mask in zip(records, masks, strict=True):
+            yield record.image_id, label_image(mask)
+
+    write_images(paths.out, images())
+
+
+def refined_mask(scores: ArrayArchive, params: CRFParams, geometry: str, record: Record) -> npt.NDArray[np.uint8]:
+    log_probs = full_size(read_grid(scores, record.image_id), record.height, record.width, PROB_FLOOR, geometry)
+    return refine(read_photo(Path(record.image)), log_probs, params)
+
+
+if __name__ == "__main__":
+    run(main)

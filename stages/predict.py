@@ -1,0 +1,59 @@
+"""Segment the val photos with one experiment's network: scores on its grid, and label masks without CRF."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest, write_arrays, write_images
+from weakseg.devices import pick_device, to_device
+from weakseg.inference import PROB_FLOOR, full_size, predict_grid, read_grid
+from weakseg.models import load_segmenter
+from weakseg.parallel import map_images
+from weakseg.params import Experiment, read_keys
+from weakseg.photos import read_photo
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    parser = arguments(
+        __doc__, manifest="manifest", model="folder of the segmenter", scores=".npz to write", masks=".zip to write"
+    )
+    parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
+    paths = parser.parse_args()
+    experiment: Experiment = read_keys(f"experiments.{paths.experiment}")
+    device = pick_device()
+    network, description = load_segmenter(paths.model)
+    network = to_device(network, device)
+    records = read_manifest(paths.manifest, "val")
+
+    def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for record in tqdm(records, f"predictions of {paths.experiment}", unit="image", disable=None):
+            image = read_photo(Path(record.image))
+            grid = predict_grid(network, image, experiment.geometry, experiment.test_input_px, device)
+            classes = np.arange(len(description["class_names"]))
+            yield from map_arrays(record.image_id, classes, grid.scores)
+            yield f"{record.image_id}/extent", np.array(grid.extent, np.uint32)
+
+    write_arrays(paths.scores, arrays())
+    labels = map_images(
+        partial(label_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
+    )
+    write_images(
+        paths.masks, ((record.image_id, label_image(mask)) for record, mask in zip(records, labels, strict=True))
+    )
+
+
+def label_mask(scores: ArrayArchive, geometry: str, record: Record) -> npt.NDArray[np.uint8]:
+    """(H, W) most probable class ids without CRF."""
+    log_probs = full_size(read_grid(scores, record.image_id), record.height, record.width, PROB_FLOOR, geometry)
+    labels: npt.NDArray[np.uint8] = log_probs.argmax(0).astype(np.uint8)
+    return labels
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Predict every photo's saliency: the foreground probability as 8-bit grey."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from weakseg import inference, transforms
+from weakseg.artifacts import read_manifest, write_images
+from weakseg.devices import pick_device, to_device
+from weakseg.models import load_segmenter
+from weakseg.params import PredictSaliency, read_keys
+from weakseg.photos import read_photo
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, manifest="manifest", model="folder of the saliency network", out=".zip to write"
+    ).parse_args()
+    settings: PredictSaliency = read_keys("predict_saliency")
+    device = pick_device()
+    network, _ = load_segmenter(paths.model)
+    network = to_device(network, device)
+
+    def images() -> Iterator[tuple[str, Image.Image]]:
+        for record in tqdm(read_manifest(paths.manifest), "saliency", unit="image", disable=None):
+            probability = foreground_probability(network, read_photo(Path(record.image)), settings.max_side_px, device)
+            yield record.image_id, Image.fromarray(np.rint(probability * 255).astype(np.uint8))
+
+    write_images(paths.out, images())
+
+
+def foreground_probability(
+    network: nn.Module, image: npt.NDArray[np.uint8], max_side_px: int, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """(H, W) in 0..1; the photo is shrunk only where it is larger than max_side_px (SPEC §7)."""
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    shrunk = transforms.rescale(image, scale) if scale < 1 else image
+    grid = inference.predict_grid(network, shrunk, "crop", None, device)
+    probability = np.exp(inference.full_size(grid, shrunk.shape[0], shrunk.shape[1], 0.0, "crop")[1])
+    resized: npt.NDArray[np.float32] = transforms.resize_aligned(probability, height, width)
+    return resized.clip(0, 1)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,52 @@
+"""Check every photo, tag and mask once, and list them in a manifest that all later stages go by."""
+
+from pathlib import Path
+
+from weakseg.artifacts import write_class_names, write_json, write_manifest
+from weakseg.datasets import Scan, scan_folder, scan_voc
+from weakseg.params import Data, read_keys
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__,
+        manifest="CSV to write",
+        classes="class names to write, one a line",
+        metrics="JSON to write: what was found",
+    ).parse_args()
+    data: Data = read_keys("data")
+    scan = _scan(data)
+    for note in scan.notes:
+        print(note)
+    write_manifest(paths.manifest, scan.records)
+    write_class_names(paths.classes, scan.class_names)
+    write_json(paths.metrics, summary(scan))
+    print(f"image-level labels come from: {scan.labels_source}")
+
+
+def _scan(data: Data) -> Scan:
+    labels_file = Path(data.labels_file) if data.labels_file else None
+    if data.format == "voc":
+        return scan_voc(Path(data.root), data.train_list or "train", data.val_list, labels_file, data.classes)
+    return scan_folder(Path(data.root), labels_file, data.val_list, data.classes)
+
+
+def summary(scan: Scan) -> dict[str, object]:
+    """Photos by split, with a mask, and by class; and where the tags came from."""
+    train = [record for record in scan.records if record.split == "train"]
+    return {
+        "train_images": len(train),
+        "val_images": sum(record.split == "val" for record in scan.records),
+        "images_with_mask": sum(bool(record.mask) for record in scan.records),
+        "labels_from": scan.labels_source,
+        "train_images_by_class": {
+            name: sum(label in record.labels for record in train)
+            for label, name in enumerate(scan.class_names)
+            if label
+        },
+    }
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,19 @@
+"""Check the saliency photos and their boxes once, and list them with each photo's average box."""
+
+from pathlib import Path
+
+from weakseg.artifacts import write_saliency_manifest
+from weakseg.params import SaliencyData, read_keys
+from weakseg.saliency_set import scan_saliency
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(__doc__, manifest="CSV to write").parse_args()
+    settings: SaliencyData = read_keys("saliency")
+    records = scan_saliency(Path(settings.root), settings.boxes, settings.image_list, settings.exclude)
+    write_saliency_manifest(paths.manifest, records)
+
+
+if __name__ == "__main__":
+    run(main)

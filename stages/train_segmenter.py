@@ -1,0 +1,77 @@
+"""Train one experiment's segmenter from its supervision: cues, seeds, guides or ground truth."""
+
+from collections.abc import Mapping
+
+import torch
+
+from weakseg.artifacts import read_class_names, read_manifest
+from weakseg.models import read_weights, save_model
+from weakseg.networks import build_segmenter, copy_matching, load_pretrained
+from weakseg.objectives import SecTerms, cross_entropy_terms
+from weakseg.params import Experiment, Loss, Segmenter, read_keys
+from weakseg.stage import arguments, run
+from weakseg.supervision import SegmentationSamples, check_complete, open_archive
+from weakseg.training import LossTerms, Run, identity_of, train
+
+STRIDE = 8
+
+
+def main() -> None:
+    parser = arguments(
+        __doc__, manifest="manifest", classes="class names", supervision=".npz of cues or .zip of label maps",
+        classifier="folder of the classifier to start from", model="folder to write", log="CSV of the losses to write",
+        checkpoints="folder for checkpoints",
+    )  # fmt: skip
+    parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
+    parser.add_argument("--loss", required=True, help="which of params.yaml's losses")
+    paths = parser.parse_args()
+    settings: Segmenter
+    experiment: Experiment
+    loss: Loss
+    settings, experiment, loss, random_seed = read_keys(
+        "segmenter", f"experiments.{paths.experiment}", f"losses.{paths.loss}", "random_seed"
+    )
+    class_names, archive = read_class_names(paths.classes), open_archive(paths.supervision)
+    records = read_manifest(paths.manifest, "train")
+    check_complete(archive, records)
+
+    torch.manual_seed(random_seed)  # of the new layers
+    network = build_segmenter(
+        experiment.head, settings.backbone, len(class_names), settings.dropout, experiment.average_pool5a
+    )
+    load_pretrained(network, settings.backbone, settings.pretrained, settings.fc_from_pretrained)
+    if settings.start_from_classifier:
+        copy_matching(network, read_weights(paths.classifier))
+    samples = SegmentationSamples(
+        records,
+        archive,
+        len(class_names),
+        settings.input_px,
+        experiment.geometry,
+        experiment.flip,
+        settings.augmentation,
+        STRIDE,
+    )
+    terms, weights = objective(loss, len(class_names), settings.input_px)
+    identity = identity_of(
+        settings.model_dump(), experiment.model_dump(), loss.model_dump(), random_seed,
+        files={"manifest": paths.manifest, "supervision": paths.supervision},
+    )  # fmt: skip
+    job = Run(f"segmenter/{paths.experiment}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
+    train(network, samples, terms, weights, job)
+
+    description = settings.model_dump(include={"backbone", "input_px"})
+    description |= experiment.model_dump(include={"head", "geometry", "average_pool5a"})
+    save_model(paths.model, network, {**description, "class_names": class_names})
+
+
+def objective(loss: Loss, num_classes: int, input_px: int) -> tuple[LossTerms, Mapping[str, float]]:
+    """The loss terms and what each counts."""
+    if loss.kind == "cross_entropy":
+        return cross_entropy_terms, {"cross_entropy": 1.0}
+    terms = SecTerms(loss, num_classes, STRIDE, input_px)
+    return terms, terms.weights
+
+
+if __name__ == "__main__":
+    run(main)

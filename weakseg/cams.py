@@ -1,0 +1,117 @@
+"""Heat maps of a classifier for an image's own labels: class activation maps, and the gradient that shows background.
+
+Maps come on grids that cover the photo from corner pixel to corner pixel (aligned corners).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg import photos, supervision, transforms
+from weakseg.artifacts import Record
+from weakseg.networks import Classifier
+from weakseg.params import Cam
+
+SNAP_STRIDE = 16  # sides of 16·k + 1 px keep every grid of stride 8 and 16 on the corners
+
+
+def input_size(height: int, width: int, side_px: float, geometry: str) -> tuple[int, int]:
+    """The size a photo is brought to: a square (`warp`), or longest side `side_px` with its proportions (`aspect`).
+
+    Both sides are snapped to 16·k + 1 px.
+    """
+    if geometry == "warp":
+        side = transforms.grid_side(round(side_px), SNAP_STRIDE)
+        return side, side
+    scale = side_px / max(height, width)
+    return tuple(_snap(side * scale) for side in (height, width))  # type: ignore[return-value]
+
+
+def _snap(length_px: float) -> int:
+    return max(round((length_px - 1) / SNAP_STRIDE), 2) * SNAP_STRIDE + 1
+
+
+def resized(image: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
+    """(1, 3, height, width) uint8; area-averaged when shrinking."""
+    shrinks = height < image.shape[0] and width < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    pixels = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+    return supervision.as_image_tensor(pixels).unsqueeze(0)
+
+
+def heat_maps(
+    network: nn.Module, image: npt.NDArray[np.uint8], labels: npt.NDArray[np.intp], settings: Cam, device: torch.device
+) -> npt.NDArray[np.float32]:
+    """(L, h, w): one map per label (`gap`), or a single class-independent saliency map (`background_gradient`).
+
+    Averaged over `settings.scales` and, with `settings.flip`, over the mirrored photo.
+    """
+    height, width = image.shape[:2]
+    base = input_size(height, width, settings.input_px, settings.geometry)
+    grid = [(side - 1) // 8 + 1 for side in base]
+    total: Tensor | None = None
+    for scale in settings.scales:
+        size = input_size(height, width, settings.input_px * scale, settings.geometry)
+        pixels = resized(image, *size).to(device)
+        for flipped in (False, True) if settings.flip else (False,):
+            maps = _maps(network, pixels.flip(3) if flipped else pixels, labels, settings.method)
+            maps = functional.interpolate(maps.flip(3) if flipped else maps, grid, mode="bilinear", align_corners=True)
+            total = maps if total is None else total + maps
+    assert total is not None
+    views = len(settings.scales) * (2 if settings.flip else 1)
+    return cast(npt.NDArray[np.float32], (total[0] / views).cpu().numpy())
+
+
+def _maps(network: nn.Module, pixels: Tensor, labels: npt.NDArray[np.intp], method: str) -> Tensor:
+    classifier = cast(Classifier, network)
+    if method == "gap":
+        with torch.no_grad(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
+            return classifier.class_maps(pixels)[:, labels.tolist()].float()
+    return gradient_saliency(classifier, pixels)
+
+
+def gradient_saliency(classifier: Classifier, images: Tensor) -> Tensor:
+    """(B, 1, h8, w8): max over channels of |d(sum of all class scores) / d(stride-8 features)| (SPEC §3).
+
+    Source: SEC §6.1 after Simonyan et al. 2014, with the released code's choice of layer.
+    """
+    with torch.no_grad():
+        low = classifier.stride8(images)
+    low = low.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(classifier.scores_from_stride8(low).float().sum(), low)
+    return gradient.abs().amax(1, keepdim=True)
+
+
+def photo_maps(
+    network: nn.Module, record: Record, settings: Cam, device: torch.device
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Class ids (L,) and heat maps (L, h, w) of one photo; class 0 stands for the background's gradient."""
+    image = photos.read_photo(Path(record.image))
+    labels = np.array(record.labels, np.intp)
+    maps = heat_maps(network, image, labels - 1, settings, device)
+    return (labels if settings.method == "gap" else np.zeros(1, np.intp)), maps
+
+
+def scores(
+    network: nn.Module, records: list[Record], input_px: int, geometry: str, device: torch.device, batch_size: int = 16
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Class scores before the sigmoid, (b, C-1) a batch, of whole photos as the classifier was trained on them."""
+    for start in range(0, len(records), batch_size):
+        pixels = torch.stack(
+            [_classifier_pixels(record, input_px, geometry) for record in records[start : start + batch_size]]
+        )
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            result: Any = network(pixels.to(device)).float().cpu().numpy()
+        yield result
+
+
+def _classifier_pixels(record: Record, input_px: int, geometry: str) -> Tensor:
+    image = photos.read_photo(Path(record.image))
+    return supervision.as_image_tensor(supervision.classifier_input(image, input_px, geometry))

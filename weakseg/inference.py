@@ -1,0 +1,67 @@
+"""A segmenter's scores for whole photos, by either paper's test rule (SPEC §5)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from weakseg import transforms
+from weakseg.artifacts import ArrayArchive, read_maps
+from weakseg.cams import SNAP_STRIDE, resized
+from weakseg.seeds import upsample_aligned
+from weakseg.supervision import as_image_tensor
+
+Maps = npt.NDArray[np.float32]
+PROB_FLOOR = 1e-5  # of the unary probabilities at test time (SPEC §5)
+
+
+@dataclass(frozen=True)
+class GridScores:
+    """Scores (C, h, w) on a grid that covers `extent` = (height, width) px of the padded photo, corner to corner."""
+
+    scores: Maps
+    extent: tuple[int, int]
+
+
+def predict_grid(
+    network: nn.Module, image: npt.NDArray[np.uint8], geometry: str, input_px: int | None, device: torch.device
+) -> GridScores:
+    """Log-probabilities of one photo on the network's grid.
+
+    `warp` (SEC): the whole photo squeezed to input_px squared. `crop` (GS): the photo at its own size, padded by
+    reflection at the right and bottom to input_px where it is smaller, else to the next side of 16·k + 1 px.
+    """
+    height, width = image.shape[:2]
+    if geometry == "warp":
+        assert input_px is not None
+        pixels, extent = resized(image, input_px, input_px), (height, width)
+    else:
+        extent = tuple(transforms.grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in (height, width))  # type: ignore[assignment]
+        pixels = as_image_tensor(transforms.pad_reflect(image, *extent)).unsqueeze(0)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        logits = network(pixels.to(device)).float()
+    return GridScores(functional.log_softmax(logits, 1)[0].cpu().numpy(), extent)
+
+
+def full_size(grid: GridScores, height: int, width: int, floor: float, geometry: str) -> Maps:
+    """Log-probabilities (C, height, width): order-1 upsampling, padding cut off, floored and renormalized.
+
+    `warp` upsamples probabilities, as SEC does; `crop` the scores, as DeepLab does (SPEC §5).
+    """
+    if geometry == "warp":
+        probs = upsample_aligned(np.exp(grid.scores), *grid.extent)[:, :height, :width]
+    else:
+        scores = upsample_aligned(grid.scores, *grid.extent)[:, :height, :width]
+        probs = np.exp(scores - scores.max(0))
+    probs = np.maximum(probs / probs.sum(0), floor)
+    return np.ascontiguousarray(np.log(probs / probs.sum(0)), np.float32)
+
+
+def read_grid(archive: ArrayArchive, image_id: str) -> GridScores:
+    """One photo's scores as stage `predict` wrote them."""
+    _, scores = read_maps(archive, image_id)
+    height, width = (int(side) for side in archive[f"{image_id}/extent"])
+    return GridScores(scores, (height, width))

@@ -1,0 +1,83 @@
+"""From a batch to named loss terms, for each kind of training."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg import crf, losses, pooling
+from weakseg.artifacts import IGNORE_INDEX
+from weakseg.lattice import CRFParams
+from weakseg.params import CRF, SecLoss
+
+Batch = dict[str, Any]
+
+
+def crf_params(settings: CRF) -> CRFParams:
+    return CRFParams(**settings.model_dump())
+
+
+def classification_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Multi-label logistic loss: summed over classes, mean over images."""
+    scores = network(batch["images"]).float()
+    loss = functional.binary_cross_entropy_with_logits(scores, batch["image_labels"].float(), reduction="none")
+    return {"logistic": loss.sum(1).mean()}
+
+
+def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    return {"cross_entropy": losses.cross_entropy_loss(network(batch["images"]), batch["targets"], IGNORE_INDEX)}
+
+
+class SecTerms:
+    """SEC's three terms (equations 1 to 5) for one batch of warped photos and cues."""
+
+    def __init__(self, settings: SecLoss, num_classes: int, stride: int, image_side_px: int) -> None:
+        self.settings, self.num_classes, self.stride = settings, num_classes, stride
+        grid = (image_side_px - 1) // stride + 1
+        self.decays = decays_of(settings, grid * grid)
+        self.crf = crf_params(settings.crf).scaled(settings.crf_image_px / grid)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images, targets = batch["images"], batch["targets"]
+        logits = network(images).float()
+        classes = torch.arange(self.num_classes, device=targets.device, dtype=targets.dtype)
+        cues = targets.unsqueeze(1) == classes.view(1, -1, 1, 1)
+        crf_log_probs = self._crf(images, logits) if self.weights["constrain"] else None
+        return losses.sec_loss_terms(
+            logits, cues, batch["image_labels"], crf_log_probs, self.weights, **self.decays,
+            include_background=self.settings.background_cues,
+        )  # fmt: skip
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        settings = self.settings
+        return {"seed": settings.seed_weight, "expand": settings.expand_weight, "constrain": settings.constrain_weight}
+
+    def _crf(self, images: Tensor, logits: Tensor) -> Tensor:
+        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone (SPEC §10)."""
+        pixels = images[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
+        if self.settings.crf_backend == "lattice":
+            pixels = pixels.flip(3)
+        exact = self.settings.crf_gradient == "exact"
+        log_q = crf.mean_field(
+            pixels.contiguous(), logits if exact else logits.detach(), self.crf, self.settings.crf_backend,
+            gradient="exact" if exact else "none",
+        )  # fmt: skip
+        return losses.with_2016_gradient(log_q, logits) if self.settings.crf_gradient == "release2016" else log_q
+
+
+def decays_of(settings: SecLoss, num_locations: int) -> dict[str, float]:
+    """The decays of equation 4: numbers where they are given, else by the share rule on this grid (SPEC §4)."""
+    present = {"gmp": 0.0, "gap": 1.0}.get(settings.pooling_present)
+    if present is None:
+        present = settings.decay_present
+    if present is None:
+        present = pooling.decay_for_share(settings.present_share, num_locations)
+    background = settings.decay_background
+    if background is None:
+        background = pooling.decay_for_share(settings.background_share, num_locations)
+    assert math.isfinite(present) and math.isfinite(background)
+    return {"decay_present": present, "decay_absent": 0.0, "decay_background": background}

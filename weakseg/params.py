@@ -1,0 +1,358 @@
+"""The settings: `params.yaml`, typed and validated as a whole before a stage does anything.
+
+Nothing has a default, so a params file says all there is to say. Units stand in the names. What depends on the
+machine (device, worker processes) is no setting: WEAKSEG_DEVICE and WEAKSEG_WORKERS, so that DVC's cache keys do not
+depend on it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from weakseg.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=33, le=4097)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+BackboneName = Literal["efficientnet_lite0", "vgg16", "resnet101"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Toy(Section):
+    """Built-in pictures: how many, how large, drawn from which seed."""
+
+    train_images: Count
+    val_images: Count
+    saliency_images: Count
+    image_px: Annotated[int, Field(ge=64, le=1024)]
+    random_seed: int
+
+
+class Data(Section):
+    """Where the tagged photos are. `train_list` and `val_list` name lists of the VOC layout."""
+
+    format: Literal["voc", "folder"]
+    root: str
+    train_list: str | None
+    val_list: str | None
+    labels_file: str | None
+    classes: list[str] | None
+
+
+class SaliencyData(Section):
+    """Photos with boxes of their main object, in MSRA's text format; paths are relative to `root`."""
+
+    root: str
+    boxes: str
+    image_list: str | None
+    exclude: str | None
+
+
+class Schedule(Section):
+    """poly: (1 - step/steps)^power; step: × step_factor every step_every steps."""
+
+    kind: Literal["poly", "step"]
+    power: Positive
+    step_every: Count
+    step_factor: OpenFraction
+
+
+class Training(Section):
+    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch."""
+
+    steps: Count
+    batch_size: Count
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: Positive
+    new_layers_factor: Positive
+    momentum: Fraction
+    weight_decay: NonNegative
+    schedule: Schedule
+    checkpoint_every_steps: Count
+
+
+class ClassifierAugmentation(Section):
+    """Random changes of a classifier's training photo; 0 and false are none."""
+
+    crop_borders_fraction: Annotated[float, Field(ge=0, lt=0.5)]
+    flip: bool
+    colour_jitter: Annotated[float, Field(ge=0, lt=1)]
+
+
+class SegmenterAugmentation(Section):
+    """Random changes of a segmenter's training photo; [1, 1] and 0 are none. Flips are the experiment's."""
+
+    scales: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    colour_jitter: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SegmenterAugmentation":
+        if self.scales[0] > self.scales[1]:
+            raise ValueError("scales must be [smallest, largest]")
+        return self
+
+
+class SaliencyAugmentation(SegmenterAugmentation):
+    flip: bool
+
+
+class Cam(Section):
+    """How a classifier's heat maps are made: class maps (`gap`), or the gradient whose least values are background."""
+
+    method: Literal["gap", "background_gradient"]
+    input_px: Side
+    geometry: Literal["warp", "aspect"]
+    scales: Annotated[list[Positive], Field(min_length=1)]
+    flip: bool
+
+
+class Classifier(Section):
+    """One classifier (SPEC §2) and how its heat maps are made."""
+
+    network: Literal["gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier"]
+    backbone: BackboneName
+    pretrained: str
+    fc_from_pretrained: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    input_px: Side
+    geometry: Literal["warp", "pad"]
+    augmentation: ClassifierAugmentation
+    training: Training
+    cam: Cam
+
+
+class Threshold(Section):
+    """Foreground where map > threshold · maximum; or the one threshold at which cues cover `coverage` on average."""
+
+    threshold: Fraction | None
+    coverage: OpenFraction | None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Threshold":
+        if (self.threshold is None) == (self.coverage is None):
+            raise ValueError("give either threshold or coverage, and null for the other")
+        return self
+
+
+class Cues(Section):
+    """SEC's localization cues (SPEC §3)."""
+
+    foreground: Threshold
+    background_fraction: Fraction
+    median_size: Annotated[int, Field(ge=1, le=15)]
+    grid: Annotated[int, Field(ge=2, le=513)]
+
+
+class Seeds(Section):
+    """GS's seeds (SPEC §6)."""
+
+    foreground: Threshold
+
+
+class GrabCut(Section):
+    """Boxes to masks (GS §6.1)."""
+
+    iterations: Count
+    max_side_px: Annotated[int, Field(ge=32)]
+    random_seed: int
+
+
+class CRF(Section):
+    """Dense CRF (SPEC §10): weights, σ_xy in px, σ_rgb in grey levels."""
+
+    bilateral_weight: NonNegative
+    bilateral_sigma_xy: Positive
+    bilateral_sigma_rgb: Positive
+    gaussian_weight: NonNegative
+    gaussian_sigma_xy: Positive
+    steps: Count
+
+
+class SegmentationNetwork(Section):
+    """A segmenter's network and training (SPEC §5, §7)."""
+
+    backbone: BackboneName
+    pretrained: str
+    fc_from_pretrained: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    input_px: Side
+    training: Training
+
+
+class SaliencyNetwork(SegmentationNetwork):
+    head: Literal["largefov", "smallfov", "aspp"]
+    augmentation: SaliencyAugmentation
+
+
+class Segmenter(SegmentationNetwork):
+    augmentation: SegmenterAugmentation
+    start_from_classifier: bool
+
+
+class PredictSaliency(Section):
+    """Photos are shrunk to `max_side_px` if larger."""
+
+    max_side_px: Side
+
+
+class Guides(Section):
+    """G0, G1, G2 (SPEC §8). Seeds smaller than `min_seed_fraction` of the image, or else `min_seed_px`, are dropped."""
+
+    rules: list[Literal["g0", "g1", "g2"]]
+    unresolved: Literal["ignore", "background"]
+    saliency_threshold: OpenFraction
+    min_saliency_fraction: Fraction
+    min_seed_px: Annotated[int, Field(ge=0)]
+    min_seed_fraction: Fraction | None
+    unary_clip: OpenFraction
+    unary_blur_px: Positive
+    crf: CRF
+    random_seed: int
+
+
+class SecLoss(Section):
+    """SEC's loss (SPEC §4). Decays are given as numbers, or as the share of locations that holds half the weight."""
+
+    kind: Literal["sec"]
+    seed_weight: NonNegative
+    expand_weight: NonNegative
+    constrain_weight: NonNegative
+    background_cues: bool
+    pooling_present: Literal["gwrp", "gmp", "gap"]
+    present_share: OpenFraction
+    background_share: OpenFraction
+    decay_present: Fraction | None
+    decay_background: Fraction | None
+    crf: CRF
+    crf_backend: Literal["lattice", "exact"]
+    crf_gradient: Literal["none", "release2016", "exact"]
+    crf_image_px: Annotated[int, Field(ge=32)]
+
+
+class CrossEntropyLoss(Section):
+    """Cross-entropy over locations that are not 255 (SPEC §5)."""
+
+    kind: Literal["cross_entropy"]
+
+
+Loss = Annotated[SecLoss | CrossEntropyLoss, Field(discriminator="kind")]
+
+
+class Experiment(Section):
+    """A row of the results: what supervises (a file below data/), which loss, head, geometry and test-time CRF."""
+
+    supervision: Annotated[str, Field(pattern=r"^(guides/)?[a-z0-9_]+\.(npz|zip)$")]
+    loss: Name
+    head: Literal["largefov", "smallfov", "aspp"]
+    average_pool5a: bool
+    geometry: Literal["warp", "crop"]
+    flip: bool
+    test_input_px: Side | None
+    test_crf: Name
+
+
+class Report(Section):
+    """How many images the contact sheets and the gallery show, and the experiment that bounds the others."""
+
+    images: Count
+    bound: Name
+
+
+class Params(Section):
+    """The whole file."""
+
+    random_seed: Annotated[int, Field(ge=0)]
+    make_toy: Toy
+    data: Data
+    saliency: SaliencyData
+    classifiers: dict[Name, Classifier]
+    make_cues: Cues
+    make_seeds: Seeds
+    make_grabcut_masks: GrabCut
+    train_saliency: SaliencyNetwork
+    predict_saliency: PredictSaliency
+    make_guides: Guides
+    segmenter: Segmenter
+    losses: dict[Name, Loss]
+    crf: dict[Name, CRF]
+    experiments: dict[Name, Experiment]
+    report: Report
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Params":
+        problems = [
+            f"classifiers.{name} is missing" for name in ("seeder", "background") if name not in self.classifiers
+        ]
+        for name, experiment in self.experiments.items():
+            if experiment.loss not in self.losses:
+                problems.append(f"experiments.{name}.loss: there is no losses.{experiment.loss}")
+            if experiment.test_crf not in self.crf:
+                problems.append(f"experiments.{name}.test_crf: there is no crf.{experiment.test_crf}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, which YAML would silently overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        merge = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]  # type: ignore[no-untyped-call]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"repeated key {', '.join(repeated)}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """The validated settings; one UserError lists everything that is wrong, by dotted key."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; copy one of profiles/ or run in the repository's root") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    parts = [str(part) for part in item["loc"]]
+    if parts[:1] == ["losses"]:
+        del parts[2:3]  # pydantic names the variant of the loss here
+    key = ".".join(parts) or "(file)"
+    hint = ""
+    if isinstance(item["input"], str) and item["type"] in ("float_type", "int_type"):
+        hint = "; YAML reads 1e-3 as text, write 0.001 or 1.0e-3"
+    value = "" if item["type"] in ("missing", "value_error") else f" (is {item['input']!r})"
+    return f"  {key}: {item['msg']}{value}{hint}"
+
+
+def read_keys(*keys: str, path: Path = PARAMS_FILE) -> Any:
+    """The validated values of dotted `keys`: exactly those that the stage lists under `params` in dvc.yaml."""
+    params = read_params(path)
+    values = tuple(_value(params, key, path) for key in keys)
+    return values[0] if len(values) == 1 else values
+
+
+def _value(value: Any, key: str, path: Path) -> Any:
+    for part in key.split("."):
+        inside = value if isinstance(value, dict) else dict(value) if isinstance(value, Section) else {}
+        if part not in inside:
+            raise UserError(f"{path}: there is no {key}")
+        value = inside[part]
+    return value

