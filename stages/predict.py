@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest, write_arrays, write_images
 from weakseg.devices import pick_device, to_device
-from weakseg.inference import PROB_FLOOR, full_size, predict_grid, read_grid
+from weakseg.inference import label_mask, predict_grid, read_grid
 from weakseg.models import load_segmenter
 from weakseg.parallel import map_images
 from weakseg.params import Experiment, read_keys
@@ -41,18 +41,15 @@ def main() -> None:
 
     write_arrays(paths.scores, arrays())
     labels = map_images(
-        partial(label_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
+        partial(photo_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
     )
     write_images(
         paths.masks, ((record.image_id, label_image(mask)) for record, mask in zip(records, labels, strict=True))
     )
 
 
-def label_mask(scores: ArrayArchive, geometry: str, record: Record) -> npt.NDArray[np.uint8]:
-    """(H, W) most probable class ids without CRF."""
-    log_probs = full_size(read_grid(scores, record.image_id), record.height, record.width, PROB_FLOOR, geometry)
-    labels: npt.NDArray[np.uint8] = log_probs.argmax(0).astype(np.uint8)
-    return labels
+def photo_mask(scores: ArrayArchive, geometry: str, record: Record) -> npt.NDArray[np.uint8]:
+    return label_mask(read_grid(scores, record.image_id), record.height, record.width, geometry)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from weakseg.artifacts import read_class_names, read_manifest
-from weakseg.models import read_weights, save_model
+from weakseg.models import WEIGHTS, read_weights, save_model
 from weakseg.networks import build_segmenter, copy_matching, load_pretrained
 from weakseg.objectives import SecTerms, cross_entropy_terms
 from weakseg.params import Experiment, Loss, Segmenter, read_keys
@@ -55,7 +55,7 @@ def main() -> None:
     terms, weights = objective(loss, len(class_names), settings.input_px)
     identity = identity_of(
         settings.model_dump(), experiment.model_dump(), loss.model_dump(), random_seed,
-        files={"manifest": paths.manifest, "supervision": paths.supervision},
+        files={"manifest": paths.manifest, "supervision": paths.supervision, "classifier": paths.classifier / WEIGHTS},
     )  # fmt: skip
     job = Run(f"segmenter/{paths.experiment}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, terms, weights, job)

@@ -46,16 +46,22 @@ def predict_grid(
     return GridScores(functional.log_softmax(logits, 1)[0].cpu().numpy(), extent)
 
 
-def full_size(grid: GridScores, height: int, width: int, floor: float, geometry: str) -> Maps:
-    """Log-probabilities (C, height, width): order-1 upsampling, padding cut off, floored and renormalized.
+def upsampled(grid: GridScores, height: int, width: int, geometry: str) -> Maps:
+    """(C, height, width) by order-1 upsampling, padding cut off: of probabilities for `warp`, as SEC does, of
+    log-probabilities for `crop`, as DeepLab does (SPEC §5)."""
+    values = np.exp(grid.scores) if geometry == "warp" else grid.scores
+    return upsample_aligned(values, *grid.extent)[:, :height, :width]
 
-    `warp` upsamples probabilities, as SEC does; `crop` the scores, as DeepLab does (SPEC §5).
-    """
-    if geometry == "warp":
-        probs = upsample_aligned(np.exp(grid.scores), *grid.extent)[:, :height, :width]
-    else:
-        scores = upsample_aligned(grid.scores, *grid.extent)[:, :height, :width]
-        probs = np.exp(scores - scores.max(0))
+
+def label_mask(grid: GridScores, height: int, width: int, geometry: str) -> npt.NDArray[np.uint8]:
+    """(height, width) most probable class ids, without CRF."""
+    return upsampled(grid, height, width, geometry).argmax(0).astype(np.uint8)
+
+
+def full_size(grid: GridScores, height: int, width: int, floor: float, geometry: str) -> Maps:
+    """Log-probabilities (C, height, width) of the upsampled scores, floored and renormalized."""
+    values = upsampled(grid, height, width, geometry)
+    probs = values if geometry == "warp" else np.exp(values - values.max(0))
     probs = np.maximum(probs / probs.sum(0), floor)
     return np.ascontiguousarray(np.log(probs / probs.sum(0)), np.float32)
 

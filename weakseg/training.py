@@ -107,11 +107,11 @@ def train(
         for batch in progress:
             terms = _step(network, optimizer, batch, loss_terms, weights, run, state.step, device)
             state.add(terms, float(optimizer.param_groups[0]["lr"]))
-            if state.step % LOG_EVERY_STEPS == 0 or state.step == settings.steps:
-                values = state.flush(batch, run)
-                progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
             due = state.step % settings.checkpoint_every_steps == 0 and state.step < settings.steps
-            if due or stop.requested:
+            if due or state.step % LOG_EVERY_STEPS == 0 or state.step == settings.steps:
+                values = state.flush(batch, run)  # before a checkpoint, so that none holds non-finite weights
+                progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+            if due or (stop.requested and state.is_finite()):
                 _save(run, network, optimizer, state)
             if stop.requested:
                 sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
@@ -192,6 +192,9 @@ class _State:
     def add(self, terms: Mapping[str, Tensor], learning_rate: float) -> None:
         self._sums = {name: term + self._sums[name] if self._count else term for name, term in terms.items()}
         self._count, self._rate, self.step = self._count + 1, learning_rate, self.step + 1
+
+    def is_finite(self) -> bool:
+        return all(math.isfinite(float(value)) for value in self._sums.values())
 
     def flush(self, batch: Batch, run: Run) -> dict[str, float]:
         """Append the means since the last flush to the log; raises UserError where one is not finite."""

@@ -1,0 +1,506 @@
+"""The real pipeline in a copy of this repository, on tiny drawn data: `dvc repro`, what it writes, and what it reruns."""
+
+import csv
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from weakseg.artifacts import ArrayArchive, Record, read_class_names, read_cues, read_manifest, read_maps, voc_palette
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("dvc.yaml", "stages", "weakseg", "profiles", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+EXPERIMENTS = ("sec", "guided", "seeds", "full")
+NUM_TRAIN, NUM_VAL, SIDE_PX, STEPS = 16, 8, 65, 4
+NOWHERE = "http://127.0.0.1:9"  # nobody listens there: what tries the network fails
+
+
+def tiny_params() -> dict[str, Any]:
+    """The toy profile, with as little of everything as still does something."""
+    params: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
+    params["make_toy"] |= {"train_images": NUM_TRAIN, "val_images": NUM_VAL, "saliency_images": 8, "image_px": 64}
+    networks = [*params["classifiers"].values(), params["train_saliency"], params["segmenter"]]
+    for network in networks:
+        network["input_px"] = SIDE_PX
+        network["training"] |= {"steps": STEPS, "batch_size": 4, "checkpoint_every_steps": 2}
+    for classifier in params["classifiers"].values():
+        classifier["cam"] |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
+    params["make_cues"]["grid"] = 9
+    params["experiments"]["sec"]["test_input_px"] = SIDE_PX
+    params["report"]["images"] = 2
+    return params
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A copy of the repository, with a home folder of its own that knows no git identity."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "WEAKSEG_"))}
+        home = self.folder.parent / "home"
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / ".cache"),
+            "DVC_SITE_CACHE_DIR": str(home / "dvc"), "GIT_CONFIG_NOSYSTEM": "1", "WEAKSEG_WORKERS": "2",
+            "WEAKSEG_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "http_proxy": NOWHERE, "https_proxy": NOWHERE,
+        }  # fmt: skip
+
+    def call(self, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        environment = self.environment | extra
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+
+    def run(self, *command: str, **extra: str) -> str:
+        """What a command that must succeed prints."""
+        done = self.call(*command, **extra)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
+        return done.stdout
+
+    def dvc(self, *arguments: str, **extra: str) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, **extra)
+
+    def repro(self, *arguments: str, **extra: str) -> set[str]:
+        """The stages that ran."""
+        return stages_run(self.dvc("repro", *arguments, **extra))
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run(
+            "git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "--quiet", "--message", "state"
+        )
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+    def records(self, split: str) -> list[Record]:
+        return read_manifest(self.folder / "data" / "manifest.csv", split)
+
+    def params(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
+        return content
+
+    def change(self, change: Callable[[dict[str, Any]], object]) -> None:
+        params = self.params()
+        change(params)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def of_experiments(names: Sequence[str], *stages: str) -> set[str]:
+    return {f"{stage}@{name}" for stage in stages for name in names}
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    """The repository after its first `dvc repro`. Tests only look at it; who changes something takes `repo`."""
+    base = tmp_path_factory.mktemp("pipeline")
+    repo = Repo(base / "repo")
+    for name in COPIED:
+        source, target = ROOT / name, repo.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    (base / "home").mkdir()
+    (repo.folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False), encoding="utf-8")
+    repo.run("git", "init", "--quiet")
+    (base / "first_run.txt").write_text(repo.dvc("repro"), encoding="utf-8")
+    repo.commit()
+    yield repo
+    shutil.rmtree(base)  # some 200 MB
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A hard link for what is never changed in place (DVC and the stages replace whole files), else a copy."""
+    if {"cache", "models"} & set(Path(source).parts[-5:]):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+@pytest.fixture
+def repo(pristine: Repo, tmp_path: Path) -> Iterator[Repo]:
+    """A copy of the finished repository to change."""
+    for name in ("repo", "home"):
+        shutil.copytree(pristine.folder.parent / name, tmp_path / name, copy_function=link_or_copy)
+    yield Repo(tmp_path / "repo")
+    shutil.rmtree(tmp_path)
+
+
+# --- what the first run writes ----------------------------------------------------------------------------------------------
+
+
+def all_stages(folder: Path) -> set[str]:
+    """Every stage of dvc.yaml, its variants spelled out."""
+    params = tiny_params()
+    variants = {"${classifiers}": params["classifiers"], "${experiments}": EXPERIMENTS, "${make_guides.rules}": ["g2"]}
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {
+        f"{name}@{variant}" if variant else name
+        for name, stage in stages.items()
+        for variant in (variants[stage["foreach"]] if "foreach" in stage else [""])
+    }
+
+
+def test_the_first_run_runs_every_stage_and_ends_with_the_table(pristine: Repo) -> None:
+    output = (pristine.folder.parent / "first_run.txt").read_text(encoding="utf-8")
+    assert stages_run(output) == all_stages(pristine.folder)
+    assert output.count("Running stage") == len(all_stages(pristine.folder))
+    table = output[output.index("Running stage 'report'") :]
+    assert all(name in table for name in (*EXPERIMENTS, "metrics/report/index.html"))
+
+
+def is_percent(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 100
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_metrics_are_the_documented_ones_in_per_cent(pristine: Repo, experiment: str) -> None:
+    metrics = pristine.json(f"metrics/{experiment}.json")
+    assert list(metrics) == ["miou", "miou_crf", "pixel_accuracy", "foreground_fraction", "iou", "iou_crf"]
+    assert all(is_percent(metrics[key]) for key in ("miou", "miou_crf", "pixel_accuracy", "foreground_fraction"))
+    class_names = read_class_names(pristine.folder / "data" / "classes.txt")
+    for key, mean in (("iou", "miou"), ("iou_crf", "miou_crf")):
+        assert list(metrics[key]) == class_names and len(class_names) >= 7
+        known = [value for value in metrics[key].values() if value is not None]
+        assert all(is_percent(value) for value in known)
+        assert math.isclose(sum(known) / len(known), metrics[mean], abs_tol=1e-3)
+    assert metrics["miou"] > 1  # a fraction would be below
+
+
+def unzipped(path: Path) -> dict[str, Image.Image]:
+    with zipfile.ZipFile(path) as archive:
+        pictures = {name.removesuffix(".png"): Image.open(BytesIO(archive.read(name))) for name in archive.namelist()}
+    for picture in pictures.values():
+        picture.load()
+    return pictures
+
+
+def confusion_of(targets: dict[str, Image.Image], predictions: dict[str, Image.Image], num_classes: int) -> np.ndarray:
+    """(C, C) pixel counts, pixel by pixel from the pictures themselves."""
+    confusion = np.zeros((num_classes, num_classes), int)
+    for image_id, prediction in predictions.items():
+        target = np.asarray(targets[image_id])
+        known = target != 255
+        np.add.at(confusion, (target[known], np.asarray(prediction)[known]), 1)
+    return confusion
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_metrics_are_those_of_the_masks(pristine: Repo, experiment: str) -> None:
+    data, metrics = pristine.folder / "data", pristine.json(f"metrics/{experiment}.json")
+    truth = unzipped(data / "ground_truth.zip")
+    for folder, key in (("raw_masks", "miou"), ("masks", "miou_crf")):
+        confusion = confusion_of(truth, unzipped(data / folder / f"{experiment}.zip"), len(metrics["iou"]))
+        union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+        iou = np.diag(confusion)[union > 0] / union[union > 0]
+        assert math.isclose(100 * iou.mean(), metrics[key], abs_tol=1e-3)
+        if key == "miou":
+            total = confusion.sum()
+            assert math.isclose(100 * np.trace(confusion) / total, metrics["pixel_accuracy"], abs_tol=1e-3)
+            assert math.isclose(100 * confusion[:, 1:].sum() / total, metrics["foreground_fraction"], abs_tol=1e-3)
+
+
+def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pristine: Repo) -> None:
+    metrics = {name: pristine.json(f"metrics/{name}.json") for name in EXPERIMENTS}
+    summary = pristine.json("metrics/summary.json")
+    assert list(summary) == list(EXPERIMENTS)
+    bound = max(metrics["full"]["miou"], metrics["full"]["miou_crf"])
+    for name, row in summary.items():
+        assert row.keys() == {"miou", "miou_crf", "percent_of_full"}
+        assert (row["miou"], row["miou_crf"]) == (metrics[name]["miou"], metrics[name]["miou_crf"])
+        better = max(metrics[name]["miou"], metrics[name]["miou_crf"])
+        assert math.isclose(row["percent_of_full"], 100 * better / bound, abs_tol=1e-2)
+    assert summary["full"]["percent_of_full"] == 100
+
+
+def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> None:
+    guides = pristine.json("metrics/guides.json")
+    assert guides.keys() == {"seeds", "g2"}
+    for content in (pristine.json("metrics/cues.json"), *guides.values()):
+        assert content["coverage"].keys() == {"foreground", "background", "unlabelled"}
+        assert math.isclose(sum(content["coverage"].values()), 100, abs_tol=1e-2)
+        measured = content["against_ground_truth"]
+        expected = {f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")}
+        assert measured.keys() == expected
+        assert all(value is None or is_percent(value) for value in measured.values())
+        assert content["images_with_ground_truth"] == NUM_TRAIN
+
+
+def test_coverage_of_the_cues_is_that_of_the_archive(pristine: Repo) -> None:
+    archive = ArrayArchive(pristine.folder / "data" / "cues.npz")
+    cues = [read_cues(archive, record.image_id) for record in pristine.records("train")]
+    coverage = pristine.json("metrics/cues.json")["coverage"]
+    assert math.isclose(coverage["foreground"], 100 * np.mean([cue[1:].any(0).mean() for cue in cues]), abs_tol=1e-3)
+    assert math.isclose(coverage["background"], 100 * np.mean([cue[0].mean() for cue in cues]), abs_tol=1e-3)
+    assert {cue.shape[1:] for cue in cues} == {(9, 9)}
+    assert max(int(cue.sum(0).max()) for cue in cues) == 1
+    for cue, record in zip(cues, pristine.records("train"), strict=True):
+        assert set(np.flatnonzero(cue.any((1, 2)))) <= {0, *record.labels}
+
+
+def check_label_pictures(path: Path, records: list[Record], allowed: Callable[[Record], set[int]]) -> None:
+    pictures = unzipped(path)
+    assert list(pictures) == [record.image_id for record in records]
+    for record in records:
+        picture = pictures[record.image_id]
+        assert (picture.mode, picture.size) == ("P", (record.width, record.height))
+        assert set(np.unique(np.asarray(picture)).tolist()) <= allowed(record)
+        shown = np.asarray(picture.convert("RGB"))
+        np.testing.assert_array_equal(shown, voc_palette()[np.asarray(picture)])
+
+
+@pytest.mark.parametrize("folder", ["raw_masks", "masks"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_masks_have_the_photos_sizes_class_ids_and_vocs_colours(pristine: Repo, folder: str, experiment: str) -> None:
+    data = pristine.folder / "data"
+    num_classes = len(read_class_names(data / "classes.txt"))
+    records = pristine.records("val")
+    assert len(records) == NUM_VAL
+    check_label_pictures(data / folder / f"{experiment}.zip", records, lambda _: set(range(num_classes)))
+
+
+def test_seeds_and_guides_hold_only_the_photos_own_tags(pristine: Repo) -> None:
+    data, records = pristine.folder / "data", pristine.records("train")
+    assert len(records) == NUM_TRAIN
+    check_label_pictures(data / "seeds.zip", records, lambda record: {0, *record.labels})
+    check_label_pictures(data / "guides" / "g2.zip", records, lambda record: {0, 255, *record.labels})
+
+
+def test_heat_maps_are_of_the_photos_own_tags(pristine: Repo) -> None:
+    archive = ArrayArchive(pristine.folder / "data" / "cams" / "seeder.npz")
+    for record in pristine.records("train"):
+        labels, maps = read_maps(archive, record.image_id)
+        assert tuple(labels.tolist()) == record.labels
+        assert np.isfinite(maps).all() and maps.std() > 0
+
+
+def test_saliency_is_grey_and_as_large_as_the_photos(pristine: Repo) -> None:
+    records = pristine.records("train") + pristine.records("val")
+    pictures = unzipped(pristine.folder / "data" / "saliency.zip")
+    for record in records:
+        assert (pictures[record.image_id].mode, pictures[record.image_id].size) == ("L", (record.width, record.height))
+    assert len(pictures) == len(records)
+
+
+def test_losses_were_logged_as_they_fell(pristine: Repo) -> None:
+    curves = sorted((pristine.folder / "metrics" / "training").glob("*.csv"))
+    names = {f"segmenter-{name}" for name in EXPERIMENTS} | {"classifier-seeder", "classifier-background", "saliency"}
+    assert {path.stem for path in curves} == names
+    for path in curves:
+        with open(path, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert int(rows[-1]["step"]) == STEPS
+        assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+        assert {"seed", "expand", "constrain"} <= rows[0].keys() or path.stem != "segmenter-sec"
+    assert list((pristine.folder / "checkpoints").glob("*")) == []  # removed once a training is done
+
+
+def test_the_report_has_the_table_the_curves_and_a_sheet_for_each_experiment(pristine: Repo) -> None:
+    report, summary = pristine.folder / "metrics" / "report", pristine.json("metrics/summary.json")
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in (report / "table.txt").read_text(encoding="utf-8").splitlines()
+        if line
+    }
+    for name in EXPERIMENTS:
+        shown = [f"{summary[name][key]:.1f}" for key in ("miou", "miou_crf", "percent_of_full")]
+        assert rows[name] == shown
+        with Image.open(report / f"contact_sheet_{name}.png") as sheet:
+            assert min(sheet.size) > 200
+    with Image.open(report / "loss_curves.png") as chart:
+        assert np.asarray(chart.convert("L")).std() > 5
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert all(name in page for name in EXPERIMENTS)
+
+
+def test_the_manifest_carries_each_photos_sha256(pristine: Repo) -> None:
+    for record in pristine.records("train") + pristine.records("val"):
+        assert record.sha256 == hashlib.sha256((pristine.folder / record.image).read_bytes()).hexdigest()
+
+
+# --- what is rerun ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_reruns_nothing_and_says_so(repo: Repo) -> None:
+    output = repo.dvc("repro")
+    assert stages_run(output) == set()
+    assert "Data and pipelines are up to date." in output
+    assert repo.run("git", "status", "--porcelain") == ""
+
+
+def test_a_changed_crf_reruns_its_descendants_only_and_dvc_compares_the_numbers(repo: Repo) -> None:
+    before = {name: repo.json(f"metrics/{name}.json") for name in EXPERIMENTS}
+    repo.change(lambda params: params["crf"]["deeplab"].update(steps=1, bilateral_weight=0.0))
+    users = [name for name in EXPERIMENTS if name != "sec"]
+    assert repo.repro() == of_experiments(users, "postprocess", "evaluate") | {"summarize", "report"}
+    for name in EXPERIMENTS:
+        after = repo.json(f"metrics/{name}.json")
+        assert after["miou"] == before[name]["miou"]
+        assert name in users or after == before[name]
+    changed = {name for name in users if repo.json(f"metrics/{name}.json") != before[name]}
+    assert changed
+
+    difference = json.loads(repo.dvc("metrics", "diff", "--json"))["diff"]
+    told = {path.removeprefix("metrics/").removesuffix(".json") for path in difference}
+    assert told == changed | {"summary"}
+    name = min(changed)
+    values = difference[f"metrics/{name}.json"]["miou_crf"]
+    assert (values["old"], values["new"]) == (before[name]["miou_crf"], repo.json(f"metrics/{name}.json")["miou_crf"])
+    parameters = json.loads(repo.dvc("params", "diff", "--json"))["params.yaml"]
+    assert parameters["crf.deeplab.steps"] == {"old": 10, "new": 1}
+    assert parameters.keys() == {"crf.deeplab.steps", "crf.deeplab.bilateral_weight"}
+
+    repo.run("git", "checkout", "--quiet", "params.yaml")
+    assert repo.repro() == set()  # what ran once is in the run cache
+    assert {name: repo.json(f"metrics/{name}.json") for name in EXPERIMENTS} == before
+
+
+def test_a_changed_guide_setting_reruns_only_what_learns_from_guides(repo: Repo) -> None:
+    path = repo.folder / "data" / "guides" / "g2.zip"
+    before = {image_id: np.asarray(picture) for image_id, picture in unzipped(path).items()}
+    assert any((guide == 255).any() for guide in before.values())
+    repo.change(lambda params: params["make_guides"].update(unresolved="background"))
+    of_guided = of_experiments(["guided"], "train_segmenter", "predict", "postprocess", "evaluate")
+    assert repo.repro() == {"make_guides@g2", "evaluate_supervision", "summarize", "report"} | of_guided
+    for image_id, picture in unzipped(path).items():
+        expected = np.where(before[image_id] == 255, 0, before[image_id])
+        np.testing.assert_array_equal(np.asarray(picture), expected)
+
+
+def test_an_experiment_runs_from_the_command_line(repo: Repo) -> None:
+    output = repo.dvc(
+        "exp", "run", "--name", "blunt", "--set-param", "crf.sec.steps=1", "--set-param", "crf.sec.bilateral_weight=0.0"
+    )
+    assert stages_run(output) <= of_experiments(["sec"], "postprocess", "evaluate") | {"summarize", "report"}
+    assert "postprocess@sec" in stages_run(output)
+    assert repo.params()["crf"]["sec"]["steps"] == 1
+    rows = json.loads(repo.dvc("exp", "show", "--json"))
+    assert "blunt" in json.dumps(rows)
+    shown = json.loads(repo.dvc("metrics", "show", "--json"))
+    (files,) = [entry["data"] for entry in shown.values()]
+    told = {path: content["data"] for path, content in files.items()}
+    assert told["metrics/sec.json"] == repo.json("metrics/sec.json")
+    assert told["metrics/summary.json"] == repo.json("metrics/summary.json")
+    assert {"metrics/cues.json", "metrics/guides.json", "metrics/prepare.json"} <= told.keys()
+
+
+def test_results_do_not_depend_on_the_number_of_workers(repo: Repo) -> None:
+    stages = ("make_seeds", "make_guides@g2", "train_segmenter@seeds", "predict@seeds")
+    ran = repo.repro("--force", "--single-item", *stages, WEAKSEG_WORKERS="1")
+    assert ran == set(stages)
+    assert repo.run("git", "diff", "--", "dvc.lock") == ""
+
+
+# --- mistakes of a user -------------------------------------------------------------------------------------------------------
+
+
+def spoil_data(voc: Path) -> list[str]:
+    """Faults of several kinds; the words that the report of each must hold."""
+    lists = voc / "ImageSets" / "Segmentation"
+    photos = sorted((voc / "JPEGImages").iterdir())
+    photos[0].write_bytes(photos[0].read_bytes()[:300])
+    Image.new("P", (5, 6)).save(voc / "SegmentationClass" / f"{photos[1].stem}.png")
+    mask = Image.open(voc / "SegmentationClass" / f"{photos[2].stem}.png")
+    Image.fromarray(np.full(mask.size[::-1], 77, np.uint8)).save(voc / "SegmentationClass" / f"{photos[2].stem}.png")
+    annotation = voc / "Annotations" / f"{photos[3].stem}.xml"
+    annotation.write_text("<annotation></annotation>", encoding="utf-8")
+    with open(lists / "train.txt", "a", encoding="utf-8") as file:
+        file.write(f"../../outside\n..hidden\n{photos[4].stem}\nnosuchphoto\n")
+    return [photos[0].name, f"{photos[1].stem}.png: has 5x6 px", f"{photos[2].stem}.png", photos[3].stem,
+            "'../../outside'", "'..hidden'", f"'{photos[4].stem}' stands already", "nosuchphoto"]  # fmt: skip
+
+
+def prepare(repo: Repo) -> subprocess.CompletedProcess[str]:
+    paths = ("--manifest", "data/manifest.csv", "--classes", "data/classes.txt", "--metrics", "metrics/prepare.json")
+    return repo.call(sys.executable, "-m", "stages.prepare", *paths)
+
+
+def files_below(*folders: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def test_prepare_reports_all_bad_input_at_once_and_writes_nothing(repo: Repo) -> None:
+    expected = spoil_data(repo.folder / "data" / "toy" / "voc")
+    before = files_below(repo.folder / "data", repo.folder / "metrics")
+    done = prepare(repo)
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    header = next(index for index, line in enumerate(lines) if line.startswith("stages.prepare: "))
+    assert re.search(rf"data/toy/voc: {len(expected)} problems; nothing was written", lines[header])
+    told = lines[header + 1 :]
+    assert len(told) == len(expected)
+    for words in expected:
+        assert sum(words in line for line in told) == 1, words
+    assert "Traceback" not in done.stderr
+    assert files_below(repo.folder / "data", repo.folder / "metrics") == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("JPEGImages", "JPEGImages: the folder cannot be read"), ("ImageSets", "train.txt: no such file")],
+)
+def test_prepare_tells_a_missing_folder_or_list(repo: Repo, missing: str, words: str) -> None:
+    shutil.rmtree(repo.folder / "data" / "toy" / "voc" / missing)
+    done = prepare(repo)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+    shutil.rmtree(repo.folder / "data" / "toy" / "voc")
+    done = prepare(repo)
+    assert done.returncode == 1 and "no such folder; set data.root" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Repo) -> None:
+    repo.change(lambda params: params["segmenter"].update(colour="red", input_px="large"))
+    before = files_below(repo.folder / "data", repo.folder / "metrics")
+    done = prepare(repo)
+    assert done.returncode == 1
+    told = [
+        "stages.prepare: params.yaml:",
+        "  segmenter.input_px: Input should be a valid integer (is 'large'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3",
+        "  segmenter.colour: Extra inputs are not permitted (is 'red')",
+    ]
+    assert done.stderr.splitlines() == told
+    output = repo.call(sys.executable, "-m", "dvc", "repro", "train_segmenter@full")
+    assert output.returncode != 0
+    assert all(line in output.stdout + output.stderr for line in (told[1], told[2]))
+    assert "Traceback" not in output.stdout + output.stderr
+    assert "models/segmenter" not in output.stdout
+    after = files_below(repo.folder / "data", repo.folder / "metrics")
+    assert after.items() <= before.items()
+
+
+@pytest.mark.parametrize("stage", ["predict", "train_segmenter"])
+def test_a_stage_asked_for_an_experiment_that_is_not_there_says_so(pristine: Repo, stage: str) -> None:
+    options = {
+        "predict": ["--manifest", "data/manifest.csv", "--model", "models/segmenter/sec", "--scores", "x", "--masks", "y"],
+        "train_segmenter": [
+            "--manifest", "data/manifest.csv", "--classes", "data/classes.txt", "--supervision", "data/cues.npz",
+            "--classifier", "models/classifier/seeder", "--model", "x", "--log", "y", "--checkpoints", "z", "--loss", "sec",
+        ],
+    }[stage]  # fmt: skip
+    done = pristine.call(sys.executable, "-m", f"stages.{stage}", "--experiment", "nosuch", *options)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"stages.{stage}: params.yaml: there is no experiments.nosuch"

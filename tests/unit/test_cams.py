@@ -1,0 +1,189 @@
+"""Heat maps: sizes on the grid, the gradient by hand, mirrored photos, averages over views."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg import cams
+from weakseg.artifacts import Record
+from weakseg.params import Cam
+
+CPU = torch.device("cpu")
+
+
+class Stub(nn.Module):
+    """Stride-8 features by one convolution, tanh, class scores by another; nothing symmetric about it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.extract = torch.randn(4, 3, 3, 3, generator=generator) / 20
+        self.classify = torch.randn(5, 4, 1, 1, generator=generator)
+
+    def stride8(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images.to(self.extract.dtype) / 255, self.extract, stride=8, padding=1)
+
+    def maps_from_stride8(self, low: Tensor) -> Tensor:
+        return functional.conv2d(torch.tanh(low), self.classify.to(low.dtype))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        return self.maps_from_stride8(self.stride8(images))
+
+    def scores_from_stride8(self, low: Tensor) -> Tensor:
+        return self.maps_from_stride8(low).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores_from_stride8(self.stride8(images))
+
+
+def photo(height: int, width: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def cam(**changes: object) -> Cam:
+    settings = {"method": "gap", "input_px": 65, "geometry": "aspect", "scales": [1.0], "flip": False}
+    return Cam.model_validate({**settings, **changes})
+
+
+def maps_of(image: npt.NDArray[np.uint8], **changes: object) -> npt.NDArray[np.float32]:
+    return cams.heat_maps(Stub(), image, np.array([2, 0]), cam(**changes), CPU)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(33, 700), st.sampled_from(["warp", "aspect"]))
+def test_input_sides_are_on_the_grid(height: int, width: int, side_px: float, geometry: str) -> None:
+    sides = cams.input_size(height, width, side_px, geometry)
+    assert all((side - 1) % 16 == 0 and side >= 33 for side in sides)
+    if geometry == "warp":
+        assert sides[0] == sides[1]
+    else:
+        assert abs(max(sides) - side_px) <= 8
+        ratio = min(height, width) / max(height, width)
+        assert min(sides) == 33 or abs(min(sides) - ratio * side_px) <= 8
+
+
+def test_input_size_by_hand() -> None:
+    assert cams.input_size(375, 500, 321, "aspect") == (241, 321)
+    assert cams.input_size(500, 375, 321, "aspect") == (321, 241)
+    assert cams.input_size(375, 500, 321, "warp") == (321, 321)
+    assert cams.input_size(375, 500, 160.5, "warp") == (161, 161)
+    assert cams.input_size(20, 500, 321, "aspect") == (33, 321)
+
+
+# --- the gradient ------------------------------------------------------------------------------------------------
+
+
+def test_gradient_saliency_by_hand_and_by_finite_differences() -> None:
+    network = Stub().double()
+    network.extract = network.extract.double()
+    images = torch.from_numpy(photo(33, 41)).permute(2, 0, 1)[None]
+    low = network.stride8(images)
+    weights = network.classify.double().sum(0)[None, :, 0, 0, None, None]
+    by_hand = (weights * (1 - torch.tanh(low) ** 2) / low[0, 0].numel()).abs().amax(1, keepdim=True)
+    saliency = cams.gradient_saliency(network, images)
+    assert saliency.shape == (1, 1, 5, 6)
+    torch.testing.assert_close(saliency, by_hand, rtol=1e-9, atol=0)
+
+    steps = torch.eye(low.numel(), dtype=torch.float64).view(-1, *low.shape[1:]) * 1e-5
+    ahead, behind = (network.scores_from_stride8(low + sign * steps).sum(1) for sign in (1, -1))
+    numeric = ((ahead - behind) / 2e-5).view(low.shape[1:]).abs().amax(0)
+    torch.testing.assert_close(saliency[0, 0], numeric, rtol=1e-6, atol=1e-12)
+
+
+def test_gradient_saliency_keeps_photos_apart_and_leaves_the_network_alone() -> None:
+    network = Stub()
+    network.classify = nn.Parameter(network.classify)
+    images = torch.from_numpy(np.stack([photo(33, 33), photo(33, 33)[::-1]])).permute(0, 3, 1, 2)
+    both = cams.gradient_saliency(network, images)
+    for index in range(2):
+        torch.testing.assert_close(both[index], cams.gradient_saliency(network, images[index : index + 1])[0])
+    assert network.classify.grad is None
+
+
+# --- heat maps -------------------------------------------------------------------------------------------------
+
+
+def test_class_maps_of_the_labels_only() -> None:
+    image = photo(65, 49)
+    maps = maps_of(image)
+    expected = Stub().class_maps(torch.from_numpy(image).permute(2, 0, 1)[None])[0, [2, 0]]
+    assert maps.dtype == np.float32
+    assert maps.shape == (2, 9, 7)
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gap", "background_gradient"])
+def test_averages_over_flips_are_mirror_consistent(method: str) -> None:
+    image = photo(65, 49)
+    plain, averaged = maps_of(image, method=method), maps_of(image, method=method, flip=True)
+    mirrored = maps_of(image[:, ::-1], method=method, flip=True)
+    np.testing.assert_allclose(mirrored[..., ::-1], averaged, atol=1e-7)
+    assert np.abs(maps_of(image[:, ::-1], method=method)[..., ::-1] - plain).max() > 1e-3  # not so without
+    np.testing.assert_allclose(averaged, (plain + maps_of(image[:, ::-1], method=method)[..., ::-1]) / 2, atol=1e-7)
+
+
+def test_averages_over_scales_come_on_the_first_scales_grid() -> None:
+    image = photo(65, 49)
+    larger = torch.from_numpy(maps_of(image, input_px=129))[None]
+    assert larger.shape == (1, 2, 17, 13)
+    larger = functional.interpolate(larger, (9, 7), mode="bilinear", align_corners=True)
+    averaged = maps_of(image, scales=[1.0, 2.0])
+    np.testing.assert_allclose(averaged, (maps_of(image) + larger[0].numpy()) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(("geometry", "grid"), [("warp", (9, 9)), ("aspect", (9, 7))])
+def test_grids_of_both_geometries(geometry: str, grid: tuple[int, int]) -> None:
+    assert maps_of(photo(200, 150), geometry=geometry).shape == (2, *grid)
+    assert maps_of(photo(200, 150), geometry=geometry, method="background_gradient").shape == (1, *grid)
+
+
+def test_a_map_covers_the_photo_from_corner_to_corner() -> None:
+    """One bright corner of the photo lights up the map's corner, in every corner."""
+    network = Stub()
+    network.extract, network.classify = torch.ones(4, 3, 3, 3), torch.ones(5, 4, 1, 1)
+    for row in (0, -1):
+        for column in (0, -1):
+            image = np.zeros((130, 97, 3), np.uint8)
+            image[row, column] = 255
+            maps = cams.heat_maps(network, image, np.array([0]), cam(input_px=129, flip=True, geometry="warp"), CPU)[0]
+            assert maps[row, column] == maps.max() > 0
+            assert (maps > 0).sum() == 1
+
+
+def record(path: Path, labels: tuple[int, ...]) -> Record:
+    return Record(path.stem, "train", str(path), "", 49, 65, labels, "")
+
+
+def test_photo_maps_name_their_classes(tmp_path: Path) -> None:
+    image = photo(65, 49)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    labels, maps = cams.photo_maps(Stub(), record(tmp_path / "a.png", (1, 3)), cam(), CPU)
+    assert labels.tolist() == [1, 3]
+    np.testing.assert_array_equal(maps, maps_of(image)[::-1])  # class ids 1 and 3 are scores 0 and 2
+    labels, maps = cams.photo_maps(Stub(), record(tmp_path / "a.png", (1, 3)), cam(method="background_gradient"), CPU)
+    assert labels.tolist() == [0]
+    assert maps.shape == (1, 9, 7)
+
+
+def test_scores_come_in_batches_and_in_order(tmp_path: Path) -> None:
+    records = []
+    for index in range(5):
+        Image.fromarray(photo(40 + index, 60)).save(tmp_path / f"{index}.png")
+        records.append(record(tmp_path / f"{index}.png", (1,)))
+    for geometry in ("warp", "pad"):
+        batches = list(cams.scores(Stub(), records, 33, geometry, CPU, batch_size=2))
+        assert [len(batch) for batch in batches] == [2, 2, 1]
+        singles = [next(cams.scores(Stub(), [one], 33, geometry, CPU)) for one in records]
+        np.testing.assert_allclose(np.concatenate(batches), np.concatenate(singles), atol=1e-6)
+        assert len(np.unique(np.concatenate(batches)[:, 0])) == 5

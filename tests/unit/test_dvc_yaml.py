@@ -1,0 +1,279 @@
+"""dvc.yaml says what the code does: deps are the modules imported, params the keys read, paths the arguments given."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.report import sources
+from weakseg.params import Report
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
+RAW_DATA = {"prepare": "${data.root}", "pack_masks": "${data.root}", "prepare_saliency": "${saliency.root}"}
+WHOLE_FOLDERS = {"report": ("--data", "--metrics")}  # it looks at whatever is there; its deps say at what
+NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    body: dict[str, Any]
+
+    @property
+    def script(self) -> Path:
+        return ROOT / "stages" / f"{self.name}.py"
+
+    @property
+    def deps(self) -> list[str]:
+        return [path_of(item) for item in self.body.get("deps", [])]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [path_of(item) for kind in ("outs", "metrics", "plots") for item in self.body.get(kind, [])]
+
+    @property
+    def code_deps(self) -> list[str]:
+        return [dep for dep in self.deps if dep.endswith(".py")]
+
+    @property
+    def data_deps(self) -> list[str]:
+        return [dep for dep in self.deps if not dep.endswith(".py")]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The command's options with their values; it holds nothing else."""
+        python, dash_m, module, *rest = shlex.split(self.body["cmd"])
+        assert (python, dash_m, module) == ("python", "-m", f"stages.{self.name}")
+        assert len(rest) % 2 == 0 and all(option.startswith("--") for option in rest[::2])
+        assert len(set(rest[::2])) == len(rest[::2])
+        return dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def path_of(item: Any) -> str:
+    """A path stands alone or, with settings of its own, as the one key of a mapping."""
+    (path,) = [item] if isinstance(item, str) else item
+    assert isinstance(path, str)
+    return path
+
+
+def read_stages() -> list[Stage]:
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return [Stage(name, body["do"] if "foreach" in body else body) for name, body in content.items()]
+
+
+STAGES = read_stages()
+each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+
+
+def stage_named(name: str) -> Stage:
+    (stage,) = (stage for stage in STAGES if stage.name == name)
+    return stage
+
+
+# --- the code, read as syntax trees ---------------------------------------------------------------------------------------
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, at the top or inside a function, that might be a module."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files_of(name: str) -> Iterator[Path]:
+    """The files in this repository that importing a dotted name runs: its packages' __init__ and itself."""
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        path = ROOT.joinpath(*parts[:length])
+        yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
+
+
+def code_of(script: Path) -> set[str]:
+    waiting, seen = [ROOT / "stages" / "__init__.py", script], set()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += [file for name in imported_names(path) for file in files_of(name)]
+    return {path.relative_to(ROOT).as_posix() for path in seen}
+
+
+def called(tree: ast.AST, name: str) -> list[ast.Call]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in calls if name in (getattr(call.func, "id", None), getattr(call.func, "attr", None))]
+
+
+def pattern_of(node: ast.expr) -> str:
+    """A string, with `*` for what an f-string fills in."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join("*" if isinstance(part, ast.FormattedValue) else ast.literal_eval(part) for part in parts)
+
+
+def without_variables(text: str) -> str:
+    return re.sub(r"\$\{[^}]*\}", "*", text)
+
+
+def script_options(stage: Stage) -> tuple[set[str], set[str]]:
+    """The script's path options and its other ones."""
+    tree = tree_of(stage.script)
+    (call,) = called(tree, "arguments")
+    paths = {f"--{keyword.arg.replace('_', '-')}" for keyword in call.keywords if keyword.arg}
+    return paths, {pattern_of(call.args[0]) for call in called(tree, "add_argument")}
+
+
+# --- (a) deps = modules imported --------------------------------------------------------------------------------------------
+
+
+@each_stage
+def test_deps_are_exactly_the_modules_imported(stage: Stage) -> None:
+    assert sorted(stage.code_deps) == sorted(code_of(stage.script))
+
+
+def test_imports_inside_functions_and_of_packages_count(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("def f():\n    import weakseg.errors\n\nfrom weakseg import seeds\nimport numpy\n")
+    names = set(imported_names(script))
+    assert {"weakseg.errors", "weakseg", "weakseg.seeds", "numpy"} <= names
+    files = {file.relative_to(ROOT).as_posix() for name in names for file in files_of(name)}
+    assert files == {"weakseg/__init__.py", "weakseg/errors.py", "weakseg/seeds.py"}
+
+
+def test_no_module_is_imported_in_a_way_that_this_file_does_not_see() -> None:
+    for path in [*(ROOT / "weakseg").glob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        tree = tree_of(path)
+        assert not called(tree, "import_module") and not called(tree, "__import__"), path
+
+
+@pytest.mark.parametrize("name", ["train_classifier", "make_cams"])
+def test_a_changed_segmentation_loss_retrains_no_classifier(name: str) -> None:
+    losses = {f"weakseg/{module}.py" for module in ("losses", "crf", "lattice", "lattice_pool", "pooling")}
+    assert losses & code_of(stage_named(name).script) == set()
+
+
+# --- (b) params = keys read -------------------------------------------------------------------------------------------------
+
+
+@each_stage
+def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
+    read = [pattern_of(argument) for call in called(tree_of(stage.script), "read_keys") for argument in call.args]
+    listed = stage.body.get("params", [])
+    assert all(isinstance(key, str) for key in listed)
+    assert sorted(map(without_variables, listed)) == sorted(read)
+
+
+def test_only_the_stage_scripts_read_params() -> None:
+    for path in (ROOT / "weakseg").glob("*.py"):
+        if path.name != "params.py":
+            assert not called(tree_of(path), "read_keys") and not called(tree_of(path), "read_params"), path
+    for path in (ROOT / "stages").glob("*.py"):
+        assert not called(tree_of(path), "read_params"), path
+
+
+# --- (c) paths = arguments --------------------------------------------------------------------------------------------------
+
+
+@each_stage
+def test_the_command_gives_the_script_all_its_options_and_no_other(stage: Stage) -> None:
+    paths, others = script_options(stage)
+    assert stage.options.keys() == paths | others
+    assert all(re.fullmatch(r"\$\{[a-z_.]+\}", stage.options[option]) for option in others)
+
+
+@each_stage
+def test_every_path_argument_is_a_dep_or_an_output(stage: Stage) -> None:
+    paths, _ = script_options(stage)
+    whole = WHOLE_FOLDERS.get(stage.name, ())
+    arguments = {stage.options[option] for option in paths - NOT_TRACKED - set(whole)}
+    assert arguments <= {*stage.deps, *stage.outputs}
+    for option in whole:
+        assert any(dep.startswith(f"{stage.options[option]}/") for dep in stage.deps)
+
+
+@each_stage
+def test_every_dep_and_output_is_an_argument(stage: Stage) -> None:
+    folders = tuple(f"{stage.options[option]}/" for option in WHOLE_FOLDERS.get(stage.name, ()))
+    arguments = set(stage.options.values())
+    missing = {
+        path for path in (*stage.data_deps, *stage.outputs) if path not in arguments and not path.startswith(folders)
+    }
+    assert missing <= {RAW_DATA.get(stage.name)}
+
+
+def test_the_report_depends_on_what_it_looks_at() -> None:
+    deps = set(stage_named("report").data_deps)
+    found = sources(Path("data"), Path("metrics"), {}, Report(images=8, bound="full"))
+    looked_at = {field.name: getattr(found, field.name) for field in fields(found)}
+    paths = {path.as_posix() for name, path in looked_at.items() if isinstance(path, Path) and name != "metrics"}
+    assert paths <= deps
+    assert deps - paths == {"metrics/summary.json", "metrics/cues.json", "metrics/guides.json"}
+
+
+@each_stage
+def test_scripts_write_no_paths_of_their_own(stage: Stage) -> None:
+    if stage.name in WHOLE_FOLDERS:
+        return
+    strings = [node.value for node in ast.walk(tree_of(stage.script)) if isinstance(node, ast.Constant)]
+    assert [text for text in strings if isinstance(text, str) and text.startswith(OUTPUT_FOLDERS)] == []
+
+
+# --- (d) stages = scripts ---------------------------------------------------------------------------------------------------
+
+
+def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert {stage.name for stage in STAGES} == scripts
+
+
+# --- (e) where things lie, and who may see the ground truth --------------------------------------------------------------------
+
+
+@each_stage
+def test_outputs_lie_below_data_models_and_metrics(stage: Stage) -> None:
+    assert stage.outputs
+    for path in stage.outputs:
+        assert path.startswith(OUTPUT_FOLDERS) and ".." not in path and not path.endswith("/")
+
+
+def test_no_two_stages_write_the_same_file() -> None:
+    outputs = [output for stage in STAGES for output in stage.outputs]
+    assert len(outputs) == len(set(outputs))
+
+
+@each_stage
+def test_every_dep_is_some_stages_output(stage: Stage) -> None:
+    made = {without_variables(output) for other in STAGES for output in other.outputs}
+    for dep in map(without_variables, set(stage.data_deps) - {RAW_DATA.get(stage.name)}):
+        below = any(output.startswith(f"{dep}/") for output in made)
+        by_pattern = any(re.fullmatch(re.escape(output).replace(r"\*", "[^/]+"), dep) for output in made)
+        assert below or by_pattern or dep == "data/*", dep
+
+
+def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
+    masks = "data/ground_truth.zip"
+    assert {stage.name for stage in STAGES if masks in stage.deps} == {"evaluate", "evaluate_supervision", "report"}
+    assert {stage.name for stage in STAGES if RAW_DATA["prepare"] in stage.deps} == {"prepare", "pack_masks"}
+    assert stage_named("pack_masks").outputs == [masks]
+    uses_experiments = [stage.name for stage in STAGES if "data/${item.supervision}" in stage.deps]
+    assert uses_experiments == ["train_segmenter"]  # whose params say which experiment learns from the masks
+    users = {dep for stage in STAGES for dep in stage.deps if dep in ("metrics/cues.json", "metrics/guides.json")}
+    assert users <= set(stage_named("report").deps)
+
+
+def test_only_report_reads_what_the_quality_of_the_supervision_is() -> None:
+    quality = set(stage_named("evaluate_supervision").outputs)
+    assert [stage.name for stage in STAGES if quality & set(stage.deps)] == ["report"]

