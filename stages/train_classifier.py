@@ -5,11 +5,11 @@ import torch
 
 from weakseg import cams
 from weakseg.artifacts import Record, read_class_names, read_manifest, write_json
+from weakseg.classification import classification_terms
 from weakseg.devices import pick_device
 from weakseg.evaluation import multi_label_average_precision
 from weakseg.models import save_model
 from weakseg.networks import build_classifier, load_pretrained
-from weakseg.objectives import classification_terms
 from weakseg.params import Classifier, read_keys
 from weakseg.stage import arguments, run
 from weakseg.supervision import ClassificationSamples, multi_hot

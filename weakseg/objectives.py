@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from weakseg import crf, losses, pooling
 from weakseg.artifacts import IGNORE_INDEX
@@ -18,13 +17,6 @@ Batch = dict[str, Any]
 
 def crf_params(settings: CRF) -> CRFParams:
     return CRFParams(**settings.model_dump())
-
-
-def classification_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Multi-label logistic loss: summed over classes, mean over images."""
-    scores = network(batch["images"]).float()
-    loss = functional.binary_cross_entropy_with_logits(scores, batch["image_labels"].float(), reduction="none")
-    return {"logistic": loss.sum(1).mean()}
 
 
 def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
