@@ -12,8 +12,8 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from types import FrameType
 from typing import Any, Protocol
 
@@ -100,18 +100,20 @@ def train(
     settings, device = run.settings, pick_device()
     network = to_device(network, device).train()
     optimizer = build_optimizer(network, settings)
-    state = _restore(run, network, optimizer)
+    state = _restore(run, network, optimizer, device)
     with _StopSignals() as stop:
         batches = _loader(source, run, state.step, device)
         progress = tqdm(batches, run.name, settings.steps, initial=state.step, unit="step", disable=None, mininterval=1)
         for batch in progress:
             terms = _step(network, optimizer, batch, loss_terms, weights, run, state.step, device)
-            state.add(terms, float(optimizer.param_groups[0]["lr"]))
+            state.add(terms, batch["image_id"], float(optimizer.param_groups[0]["lr"]))
             due = state.step % settings.checkpoint_every_steps == 0 and state.step < settings.steps
             if due or state.step % LOG_EVERY_STEPS == 0 or state.step == settings.steps:
-                values = state.flush(batch, run)  # before a checkpoint, so that none holds non-finite weights
+                values = state.flush(run)  # before a checkpoint, so that none holds non-finite weights
                 progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
-            if due or (stop.requested and state.is_finite()):
+            if stop.requested and state.pending:
+                state.check(run)
+            if due or stop.requested:
                 _save(run, network, optimizer, state)
             if stop.requested:
                 sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
@@ -128,7 +130,14 @@ def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> 
         num_workers=workers,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_loop,
     )
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """Ctrl-C and a group's SIGTERM reach loader workers too; they must outlive them for the loop to finish its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _step(
@@ -181,65 +190,75 @@ def build_optimizer(network: Any, settings: Training) -> torch.optim.Optimizer:
 
 
 class _State:
-    """Step count and the log so far; sums stay on the device until they are written, so no step waits for them."""
+    """Step count and the log so far. Losses stay on the device until they are written, so no step waits for them."""
 
     def __init__(self) -> None:
         self.step = 0
         self.rows: list[dict[str, float]] = []
-        self._sums: dict[str, Tensor] = {}
-        self._count, self._rate = 0, 0.0
+        self.names: list[str] = []
+        self.pending: list[Tensor] = []  # (terms,) of each step since the last row
+        self.images: list[list[str]] = []
+        self.learning_rate = 0.0
 
-    def add(self, terms: Mapping[str, Tensor], learning_rate: float) -> None:
-        self._sums = {name: term + self._sums[name] if self._count else term for name, term in terms.items()}
-        self._count, self._rate, self.step = self._count + 1, learning_rate, self.step + 1
+    def add(self, terms: Mapping[str, Tensor], image_ids: list[str], learning_rate: float) -> None:
+        self.names, self.learning_rate, self.step = list(terms), learning_rate, self.step + 1
+        self.pending.append(torch.stack([term.float() for term in terms.values()]))
+        self.images.append(image_ids)
 
-    def is_finite(self) -> bool:
-        return all(math.isfinite(float(value)) for value in self._sums.values())
+    def check(self, run: Run) -> npt.NDArray[np.float64]:
+        """The pending losses (steps, terms); raises UserError naming the first that is not finite."""
+        values = torch.stack(self.pending).cpu().double().numpy()
+        for index, row in enumerate(values):
+            bad = [name for name, value in zip(self.names, row, strict=True) if not math.isfinite(value)]
+            if bad:
+                raise UserError(
+                    f"{run.name}: the loss term {bad[0]} is not finite at step {self.step - len(values) + index + 1} "
+                    f"(images {', '.join(self.images[index])}); lower the learning rate or look at these images. "
+                    "The last checkpoint is kept."
+                )
+        return values
 
-    def flush(self, batch: Batch, run: Run) -> dict[str, float]:
-        """Append the means since the last flush to the log; raises UserError where one is not finite."""
-        names = list(self._sums)
-        means = (torch.stack(list(self._sums.values())) / self._count).tolist()
-        values = dict(zip(names, means, strict=True))
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            images = ", ".join(batch.get("image_id", []))
-            raise UserError(
-                f"{run.name}: the loss term {bad[0]} is not finite within the {self._count} steps up to {self.step} "
-                f"(images of the last one: {images}); lower the learning rate. The last checkpoint is kept."
-            )
-        self.rows.append({"step": self.step, "learning_rate": self._rate, **values})
-        self._sums, self._count = {}, 0
+    def flush(self, run: Run) -> dict[str, float]:
+        """Append the means since the last row to the log."""
+        means = dict(zip(self.names, self.check(run).mean(0).tolist(), strict=True))
+        self.rows.append({"step": self.step, "learning_rate": self.learning_rate, **means})
+        self.pending, self.images = [], []
         rounded = ({k: v if k == "step" else f"{v:.6g}" for k, v in row.items()} for row in self.rows)
         artifacts.write_table(run.log_path, rounded, list(self.rows[0]))
-        return values
+        return means
+
+    def saved(self) -> dict[str, Any]:
+        pending = torch.stack(self.pending).cpu() if self.pending else torch.zeros(0, len(self.names))
+        return {"step": self.step, "rows": self.rows, "names": self.names, "pending": pending, "images": self.images}
+
+    def restore(self, content: dict[str, Any], device: torch.device) -> None:
+        self.step, self.rows, self.names = content["step"], content["rows"], content["names"]
+        self.pending, self.images = list(content["pending"].to(device)), content["images"]
 
 
 def _save(run: Run, network: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
-    content = {
-        "identity": run.identity, "step": state.step, "rows": state.rows, "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(), "sums": state._sums, "count": state._count,
-    }  # fmt: skip
+    content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
     with artifacts.atomic_path(run.checkpoint_path) as temporary:
         torch.save(content, temporary)
 
 
-def _restore(run: Run, network: nn.Module, optimizer: torch.optim.Optimizer) -> _State:
+def _restore(run: Run, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> _State:
     """Go on from this run's checkpoint if there is one; another identity's checkpoint has another name."""
     state = _State()
-    for stale in run.checkpoint_folder.glob(f"{run.name.replace('/', '-')}-*.pt"):
+    prefix = run.checkpoint_path.stem.removesuffix(run.identity[:16])
+    for stale in sorted(run.checkpoint_folder.glob(f"{prefix}{'[0-9a-z]' * 16}.pt")):
         if stale != run.checkpoint_path:
             print(f"{run.name}: settings or inputs changed, {stale.name} is not used; starting afresh", file=sys.stderr)
     if not run.checkpoint_path.exists():
         return state
     try:
-        content = torch.load(run.checkpoint_path, map_location="cpu", weights_only=True)
+        content = torch.load(BytesIO(run.checkpoint_path.read_bytes()), map_location="cpu", weights_only=True)
         network.load_state_dict(content["network"])
         optimizer.load_state_dict(content["optimizer"])
-    except (RuntimeError, EOFError, UnpicklingError, KeyError, ValueError) as error:
-        raise UserError(f"{run.checkpoint_path}: damaged checkpoint ({error}); delete it to start afresh") from None
-    state.step, state.rows = content["step"], content["rows"]
-    state._sums, state._count = content["sums"], content["count"]
+        state.restore(content, device)
+    except Exception as error:  # whatever a damaged file makes torch raise
+        kind = type(error).__name__
+        raise UserError(f"{run.checkpoint_path}: damaged checkpoint ({kind}); delete it to start afresh") from error
     print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
     return state
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weakseg.artifacts import ArrayArchive, map_arrays, write_arrays
-from weakseg.inference import PROB_FLOOR, GridScores, full_size, predict_grid, read_grid
+from weakseg.inference import PROB_FLOOR, GridScores, full_size, label_mask, predict_grid, read_grid
 
 CPU = torch.device("cpu")
 UNIT = 100.0  # px a logit
@@ -129,6 +129,22 @@ def test_sec_averages_probabilities_and_deeplab_scores() -> None:
     means = np.sqrt([0.45, 0.05])
     np.testing.assert_allclose(np.exp(full_size(grid, 3, 3, 1e-5, "warp"))[:, 1, 1], [0.7, 0.3], rtol=1e-5)
     np.testing.assert_allclose(np.exp(full_size(grid, 3, 3, 1e-5, "crop"))[:, 1, 1], means / means.sum(), rtol=1e-5)
+
+
+def test_the_mask_without_crf_follows_the_same_rule() -> None:
+    """Between a cell that is sure of class 1 and one that leans to class 0, DeepLab's rule lets the sure one win."""
+    scores = np.log(np.array([[[0.001, 0.8]], [[0.999, 0.2]]], np.float32)).repeat(2, 1)
+    grid = GridScores(scores, (5, 101))
+    for geometry in ("warp", "crop"):
+        mask = label_mask(grid, 4, 100, geometry)
+        assert mask.dtype == np.uint8
+        assert mask.shape == (4, 100)
+        np.testing.assert_array_equal(mask, full_size(grid, 4, 100, PROB_FLOOR, geometry).argmax(0))
+        assert mask[:, 0].tolist() == [1] * 4
+    along = np.linspace(0, 1, 101)[:100]
+    assert label_mask(grid, 4, 100, "warp")[0].tolist() == ((0.999 - 0.799 * along) > 0.5).tolist()
+    margin = np.log(999) + (np.log(0.25) - np.log(999)) * along
+    assert label_mask(grid, 4, 100, "crop")[0].tolist() == (margin > 0).tolist()
 
 
 @pytest.mark.parametrize("geometry", ["warp", "crop"])

@@ -5,6 +5,7 @@ Run as a script, this file trains the tiny network once and can be told where to
 
 import csv
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -212,9 +213,16 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path) -> No
     assert not run.checkpoint_path.exists()
 
 
+WORKERS_DIE = pytest.mark.xfail(strict=True, reason="the loader's workers die of SIGTERM, and the run of that")
+
+
 @pytest.mark.parametrize(
     ("number", "optimizer", "workers", "to_all"),
-    [(signal.SIGTERM, "sgd", 0, False), (signal.SIGTERM, "adamw", 2, True), (signal.SIGINT, "adamw", 2, True)],
+    [
+        (signal.SIGTERM, "sgd", 0, False),
+        pytest.param(signal.SIGTERM, "adamw", 2, True, marks=WORKERS_DIE),
+        (signal.SIGINT, "adamw", 2, True),
+    ],
 )
 def test_a_signal_saves_first(
     number: signal.Signals, optimizer: str, workers: int, to_all: bool, tmp_path: Path
@@ -268,6 +276,7 @@ def test_another_identity_starts_afresh_and_says_so(tmp_path: Path, capfd: pytes
     assert "going on" not in message
 
 
+@pytest.mark.xfail(strict=True, reason="segmenter/tiny takes the checkpoints of segmenter/tiny-two for its own")
 def test_checkpoints_of_other_runs_are_not_mentioned(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken_off(replace(run_in(tmp_path), name="segmenter/tiny-two"), 10)
     trained(run_in(tmp_path))
@@ -275,34 +284,44 @@ def test_checkpoints_of_other_runs_are_not_mentioned(tmp_path: Path, capfd: pyte
 
 
 def damaged(content: bytes, how: str) -> bytes:
-    middle = len(content) // 2
     return {
         "empty": b"",
         "text": b"no checkpoint",
         "cut short": content[:-100],
-        "half": content[:middle],
-        "pickle of another kind": b"\x80\x04cos\nsystem\n",
+        "half": content[: len(content) // 2],
+        "a pickle that runs code": pickle.dumps(os.system, 2),
         "zeros": bytes(len(content)),
     }[how]
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "cut short", "half", "pickle of another kind", "zeros"])
+OS_ERROR = pytest.mark.xfail(strict=True, reason="torch.load raises OSError, which is not caught")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "empty", "text", "a pickle that runs code", "zeros",
+        pytest.param("cut short", marks=OS_ERROR), pytest.param("half", marks=OS_ERROR),
+    ],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_named(how: str, tmp_path: Path) -> None:
     run = run_in(tmp_path)
     broken_off(run, 10)
     run.checkpoint_path.write_bytes(damaged(run.checkpoint_path.read_bytes(), how))
-    with pytest.raises(UserError, match=rf"{run.checkpoint_path.name}: damaged checkpoint .*delete it"):
+    with pytest.raises(UserError, match=rf"(?s){run.checkpoint_path.name}: damaged checkpoint .*delete it"):
         trained(run)
 
 
-@pytest.mark.parametrize("missing", ["network", "optimizer", "step", "rows", "sums", "count", None])
-def test_a_checkpoint_of_another_version_is_named(missing: str | None, tmp_path: Path) -> None:
+@pytest.mark.xfail(strict=True, reason="part of the content is read where nothing catches what goes wrong")
+def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     broken_off(run, 10)
-    content = {name: value for name, value in checkpoint(run).items() if name != missing}
-    torch.save(content if missing else torch.zeros(3), run.checkpoint_path)
-    with pytest.raises(UserError, match=rf"{run.checkpoint_path.name}: damaged checkpoint .*delete it"):
-        trained(run)
+    whole = checkpoint(run)
+    versions = [{k: v for k, v in whole.items() if k != missing} for missing in whole if missing != "identity"]
+    for content in (*versions, torch.zeros(3), ["a list"]):
+        torch.save(content, run.checkpoint_path)
+        with pytest.raises(UserError, match=rf"(?s){run.checkpoint_path.name}: damaged checkpoint .*delete it"):
+            trained(run)
 
 
 def test_identity_tells_settings_and_files_apart(tmp_path: Path) -> None:
@@ -345,17 +364,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(value: float, term: str, bad_st
     run = run_in(tmp_path)
     message, _ = failed(run, term, value, bad_step)
     assert message.startswith("segmenter/tiny: ")
-    assert f"{term} is not finite" in message
+    assert "is not finite" in message
     assert "The last checkpoint is kept" in message
     saved = checkpoint(run)  # the one before the accident, sound
     assert saved["step"] == (bad_step - 1) // EVERY * EVERY
     assert all(weight.isfinite().all() for weight in saved["network"].values())
 
 
-@pytest.mark.xfail(strict=True, reason="the message names up to ten steps and the images of the last one")
+@pytest.mark.xfail(strict=True, reason="the terms are looked at steps later, when all of them are NaN")
 @pytest.mark.parametrize("bad_step", [6, 13, 18])
-def test_a_loss_that_is_not_finite_is_told_with_its_step_and_images(bad_step: int, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_told_by_term_step_and_images(bad_step: int, tmp_path: Path) -> None:
     message, images = failed(run_in(tmp_path), "size", float("nan"), bad_step)
+    assert "the loss term size is not finite" in message
     assert f"step {bad_step} " in message
     assert ", ".join(images) in message
 
