@@ -228,12 +228,23 @@ def test_missing_imagenet_weights_are_named(
         load_pretrained(network, backbone, "imagenet", False)
 
 
-@pytest.mark.parametrize("content", [{}, {"_conv_stem.weight": torch.zeros(1)}, torch.zeros(3)])
-def test_a_file_that_does_not_fit_is_named(content: object, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "other.pth")
-    network = build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.0)
-    with pytest.raises(UserError, match=r"other\.pth"):
-        load_pretrained(network, "efficientnet_lite0", str(tmp_path / "other.pth"), False)
+def without(wheel: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in wheel.items() if key != name}
+
+
+def test_a_file_that_does_not_fit_is_named_and_nothing_is_taken(wheel: Mapping[str, Tensor], tmp_path: Path) -> None:
+    path, last = tmp_path / "other.pth", "_conv_head.weight"
+    contents = [
+        {}, {"_conv_stem.weight": torch.zeros(1)}, torch.zeros(3), [1], without(wheel, last),
+        {**wheel, last: wheel[last][:, :100]}, {**wheel, last: "text"},
+    ]  # fmt: skip
+    for content in contents:
+        torch.save(content, path)
+        network = build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.0)
+        before = network.backbone.stem.weight.clone()
+        with pytest.raises(UserError, match=r"other\.pth"):
+            load_pretrained(network, "efficientnet_lite0", str(path), False)
+        assert torch.equal(network.backbone.stem.weight, before)
 
 
 @pytest.mark.parametrize("backbone", networks.BackboneName.__args__)
