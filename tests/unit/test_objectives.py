@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from weakseg import crf, losses
 from weakseg.classification import classification_terms
-from weakseg.classification import classification_terms
 from weakseg.lattice import SEC, CRFParams
 from weakseg.objectives import SecTerms, crf_params, cross_entropy_terms, decays_of
 from weakseg.params import CRF, SecLoss
