@@ -134,7 +134,7 @@ def lite0_wheel_weights(path: Path | None = None) -> Mapping[str, Tensor]:
         EfficientNetLite0().load_wheel(weights)  # proves that every layer is there and fits
     except FileNotFoundError:
         raise UserError(f"{path}: pretrained weights not found") from None
-    except (RuntimeError, EOFError, UnpicklingError, LookupError, TypeError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not a weights file of EfficientNet-lite0 ({type(error).__name__})") from None
     return cast(Mapping[str, Tensor], weights)
 

@@ -247,7 +247,6 @@ def test_a_file_that_does_not_fit_is_named_and_nothing_is_taken(wheel: Mapping[s
         assert torch.equal(network.backbone.stem.weight, before)
 
 
-@pytest.mark.xfail(strict=True, reason="OSError is not caught, in backbones and in pretrained")
 @pytest.mark.parametrize("backbone", networks.BackboneName.__args__)
 def test_folders_and_files_cut_short_are_named(backbone: networks.BackboneName, tmp_path: Path) -> None:
     network = on_meta(build_classifier, "gap_highres", backbone, 6, 0.0)
