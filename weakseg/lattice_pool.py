@@ -111,7 +111,7 @@ class _Pool:
 
     def __init__(self, workers: int) -> None:
         self._threads = ThreadPoolExecutor(workers, "crf")
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()  # first in, first out: all take turns
         members = [_Worker() for _ in range(workers)]
         for member in members:
             self._idle.put(member)
