@@ -111,7 +111,7 @@ class _Pool:
 
     def __init__(self, workers: int) -> None:
         self._threads = ThreadPoolExecutor(workers, "crf")
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()  # first in, first out: all take turns
+        self._idle: queue.Queue[_Worker] = queue.Queue()  # first in, first out: all take turns
         members = [_Worker() for _ in range(workers)]
         for member in members:
             self._idle.put(member)
