@@ -365,6 +365,22 @@ def test_a_loss_that_is_not_finite_is_told_by_term_step_and_images(bad_step: int
     assert ", ".join(images) in message
 
 
+def test_a_stop_does_not_save_weights_that_are_not_finite(tmp_path: Path) -> None:
+    calls = iter(range(100))
+
+    def failing(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        terms = loss_terms(network, batch)
+        if next(calls) != 5:
+            return terms
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {**terms, "size": terms["size"] * float("nan")}
+
+    run = run_in(tmp_path)
+    with pytest.raises(UserError, match="size is not finite at step 6"):
+        trained(run, failing)
+    assert checkpoint(run)["step"] == 4
+
+
 # --- schedules, groups and the log ---------------------------------------------------------------------------------
 
 
