@@ -34,7 +34,9 @@ def main() -> None:
     samples = ClassificationSamples(
         train_records, len(class_names), settings.input_px, settings.geometry, settings.augmentation
     )
-    identity = identity_of(settings.model_dump(), random_seed, files={"manifest": paths.manifest})
+    identity = identity_of(
+        settings.model_dump(), random_seed, files={"manifest": paths.manifest, "classes": paths.classes}
+    )
     job = Run(f"classifier/{paths.name}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, classification_terms, {"logistic": 1.0}, job)
 

@@ -55,7 +55,7 @@ def main() -> None:
     terms, weights = objective(loss, len(class_names), settings.input_px)
     identity = identity_of(
         settings.model_dump(), experiment.model_dump(), loss.model_dump(), random_seed,
-        files={"manifest": paths.manifest, "supervision": paths.supervision, "classifier": paths.classifier / WEIGHTS},
+        files={"manifest": paths.manifest, "classes": paths.classes, "supervision": paths.supervision, "classifier": paths.classifier / WEIGHTS},
     )  # fmt: skip
     job = Run(f"segmenter/{paths.experiment}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, terms, weights, job)

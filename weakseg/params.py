@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from weakseg.errors import UserError
 
@@ -21,6 +21,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=33, le=4097)]
+GRID_STRIDE = 16  # every network's grids of stride 8 and 16 then end on the last pixel, and flips keep cells in place
+
+
+def _on_grid(side_px: int) -> int:
+    if (side_px - 1) % GRID_STRIDE:
+        below = (side_px - 1) // GRID_STRIDE * GRID_STRIDE + 1
+        raise ValueError(f"must be {GRID_STRIDE}·k + 1, such as {below} or {below + GRID_STRIDE}")
+    return side_px
+
+
+GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 BackboneName = Literal["efficientnet_lite0", "vgg16", "resnet101"]
 
@@ -186,7 +197,7 @@ class SegmentationNetwork(Section):
     pretrained: str
     fc_from_pretrained: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    input_px: Side
+    input_px: GridSide
     training: Training
 
 
@@ -260,6 +271,13 @@ class Experiment(Section):
     flip: bool
     test_input_px: Side | None
     test_crf: Name
+
+    @model_validator(mode="after")
+    def _warp_has_a_side(self) -> "Experiment":
+        on_grid = self.test_input_px is not None and (self.test_input_px - 1) % GRID_STRIDE == 0
+        if self.geometry == "warp" and not on_grid:
+            raise ValueError(f"geometry warp needs a test_input_px of {GRID_STRIDE}·k + 1")
+        return self
 
 
 class Report(Section):

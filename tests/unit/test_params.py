@@ -171,7 +171,7 @@ NAN, INF = float("nan"), float("inf")
     [
         ("random_seed", -1), ("random_seed", "0"), ("random_seed", None), ("make_toy.image_px", 63), ("make_toy.train_images", 0),
         ("data.format", "coco"), ("data.root", None), ("saliency.boxes", 3), ("segmenter.input_px", 32),
-        ("segmenter.input_px", 4098), ("segmenter.backbone", "vgg"), ("segmenter.dropout", 1.0), ("segmenter.dropout", -0.1),
+        ("segmenter.input_px", 4098), ("segmenter.input_px", 224), ("train_saliency.input_px", 320), ("segmenter.backbone", "vgg"), ("segmenter.dropout", 1.0), ("segmenter.dropout", -0.1),
         ("segmenter.start_from_classifier", 1), ("segmenter.start_from_classifier", "yes"), ("segmenter.training.steps", 0),
         ("segmenter.training.steps", 2.0), ("segmenter.training.steps", True), ("segmenter.training.batch_size", 0),
         ("segmenter.training.learning_rate", 0.0), ("segmenter.training.learning_rate", INF),
@@ -199,7 +199,7 @@ def test_values_of_the_wrong_type_or_out_of_range_are_refused(tmp_path: Path, ke
     [
         ("segmenter.training.learning_rate", 1), ("segmenter.training.momentum", 0.0), ("segmenter.training.momentum", 1.0),
         ("segmenter.input_px", 33), ("segmenter.augmentation.scales", [0.5, 0.5]), ("make_cues.background_fraction", 1.0),
-        ("experiments.sec.test_input_px", None), ("experiments.sec.supervision", "guides/g2.zip"), ("data.classes", ["a", "b"]),
+        ("experiments.guided.test_input_px", None), ("experiments.sec.supervision", "guides/g2.zip"), ("data.classes", ["a", "b"]),
         ("losses.sec.decay_present", 0.0), ("make_toy.random_seed", -5), ("segmenter.training.weight_decay", 0),
     ],
 )  # fmt: skip
@@ -208,6 +208,15 @@ def test_values_at_the_edge_are_taken(tmp_path: Path, key: str, value: Any) -> N
     put(content, key, value)
     back = read_keys(key, path=written(tmp_path, content))
     assert back == value
+
+
+@pytest.mark.parametrize("side_px", [None, 128])
+def test_a_warped_experiment_needs_a_test_size_on_the_grid(tmp_path: Path, side_px: int | None) -> None:
+    content = toy()
+    put(content, "experiments.sec.test_input_px", side_px)
+    assert keys_of(complaint(tmp_path, content)) == ["experiments.sec"]
+    put(content, "experiments.sec.geometry", "crop")
+    assert read_keys("experiments.sec.test_input_px", path=written(tmp_path, content)) == side_px
 
 
 def test_scales_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
