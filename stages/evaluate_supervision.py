@@ -30,7 +30,7 @@ def main() -> None:
         __doc__, manifest="manifest", classes="class names", ground_truth=".zip of masks", cues=".npz of cues",
         seeds=".zip of seeds", guides="folder of guides", cue_metrics="JSON to write", guide_metrics="JSON to write",
     ).parse_args()  # fmt: skip
-    settings: Guides = read_keys("make_guides")
+    settings: Guides = read_keys("make_guides", files=paths.params)
     num_classes, records = len(read_class_names(paths.classes)), read_manifest(paths.manifest, "train")
     truth, archive = ImageArchive(paths.ground_truth), ArrayArchive(paths.cues)
     write_json(paths.cue_metrics, quality(records, partial(cue_map, archive), truth, num_classes, "cues"))

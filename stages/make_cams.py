@@ -18,7 +18,7 @@ def main() -> None:
     parser = arguments(__doc__, manifest="manifest", model="folder of the classifier", out=".npz to write")
     parser.add_argument("--name", required=True, help="which of params.yaml's classifiers")
     paths = parser.parse_args()
-    settings: Cam = read_keys(f"classifiers.{paths.name}.cam")
+    settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
     device = pick_device()
     network, _ = load_classifier(paths.model)
     network.to(device)

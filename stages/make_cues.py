@@ -19,7 +19,7 @@ def main() -> None:
         __doc__, manifest="manifest", classes="class names", cams="heat maps of the foreground classes",
         saliency="heat maps whose least values are background", out=".npz to write",
     ).parse_args()  # fmt: skip
-    settings: Cues = read_keys("make_cues")
+    settings: Cues = read_keys("make_cues", files=paths.params)
     num_classes = len(read_class_names(paths.classes))
     image_ids = [record.image_id for record in read_manifest(paths.manifest, "train")]
     cams, saliency = ArrayArchive(paths.cams), ArrayArchive(paths.saliency)

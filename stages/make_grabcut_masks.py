@@ -18,7 +18,7 @@ from weakseg.stage import arguments, run
 
 def main() -> None:
     paths = arguments(__doc__, manifest="saliency manifest", out=".zip to write").parse_args()
-    settings: GrabCut = read_keys("make_grabcut_masks")
+    settings: GrabCut = read_keys("make_grabcut_masks", files=paths.params)
     records = read_saliency_manifest(paths.manifest)
 
     def images() -> Iterator[tuple[str, Image.Image]]:

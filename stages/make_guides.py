@@ -29,7 +29,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--rule", required=True, choices=["g0", "g1", "g2"])
     paths = parser.parse_args()
-    settings: Guides = read_keys("make_guides")
+    settings: Guides = read_keys("make_guides", files=paths.params)
     records = read_manifest(paths.manifest, "train")
     saliency = ImageArchive(paths.saliency)
     if paths.rule == "g0":

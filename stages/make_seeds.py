@@ -19,7 +19,7 @@ def main() -> None:
     paths = arguments(
         __doc__, manifest="manifest", cams="heat maps of the foreground classes", out=".zip to write"
     ).parse_args()
-    settings: Seeds = read_keys("make_seeds")
+    settings: Seeds = read_keys("make_seeds", files=paths.params)
     records, cams = read_manifest(paths.manifest, "train"), ArrayArchive(paths.cams)
     threshold = settings.foreground.threshold
     if settings.foreground.coverage is not None:

@@ -9,7 +9,7 @@ from weakseg.toy import write_toy
 
 def main() -> None:
     paths = arguments(__doc__, out="folder to write: voc/ and saliency/").parse_args()
-    settings: Toy = read_keys("make_toy")
+    settings: Toy = read_keys("make_toy", files=paths.params)
     if paths.out.exists():
         shutil.rmtree(paths.out)
     write_toy(paths.out, **settings.model_dump())

@@ -12,7 +12,9 @@ from weakseg.stage import arguments, run
 
 
 def main() -> None:
-    paths = arguments(__doc__, manifest="manifest", classes="class names", out=".zip to write").parse_args()
+    paths = arguments(
+        __doc__, reads_params=False, manifest="manifest", classes="class names", out=".zip to write"
+    ).parse_args()
     num_classes = len(read_class_names(paths.classes))
     records = [record for record in read_manifest(paths.manifest) if record.mask]
 

@@ -24,7 +24,7 @@ def main() -> None:
     paths = parser.parse_args()
     settings: CRF
     experiment: Experiment
-    settings, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}")
+    settings, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
     records, scores = read_manifest(paths.manifest, "val"), ArrayArchive(paths.scores)
     params = CRFParams(**settings.model_dump())
 

@@ -25,7 +25,7 @@ def main() -> None:
     )
     parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
     paths = parser.parse_args()
-    experiment: Experiment = read_keys(f"experiments.{paths.experiment}")
+    experiment: Experiment = read_keys(f"experiments.{paths.experiment}", files=paths.params)
     device = pick_device()
     network, description = load_segmenter(paths.model)
     network = to_device(network, device)

@@ -23,7 +23,7 @@ def main() -> None:
     paths = arguments(
         __doc__, manifest="manifest", model="folder of the saliency network", out=".zip to write"
     ).parse_args()
-    settings: PredictSaliency = read_keys("predict_saliency")
+    settings: PredictSaliency = read_keys("predict_saliency", files=paths.params)
     device = pick_device()
     network, _ = load_segmenter(paths.model)
     network = to_device(network, device)

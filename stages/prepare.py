@@ -15,7 +15,7 @@ def main() -> None:
         classes="class names to write, one a line",
         metrics="JSON to write: what was found",
     ).parse_args()
-    data: Data = read_keys("data")
+    data: Data = read_keys("data", files=paths.params)
     scan = _scan(data)
     for note in scan.notes:
         print(note)

@@ -10,7 +10,7 @@ from weakseg.stage import arguments, run
 
 def main() -> None:
     paths = arguments(__doc__, manifest="CSV to write").parse_args()
-    settings: SaliencyData = read_keys("saliency")
+    settings: SaliencyData = read_keys("saliency", files=paths.params)
     records = scan_saliency(Path(settings.root), settings.boxes, settings.image_list, settings.exclude)
     write_saliency_manifest(paths.manifest, records)
 

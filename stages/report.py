@@ -15,7 +15,7 @@ def main() -> None:
     paths = parser.parse_args()
     experiments: dict[str, Experiment]
     settings: Report
-    experiments, settings = read_keys("experiments", "report")
+    experiments, settings = read_keys("experiments", "report", files=paths.params)
     write_report(paths.out, sources(paths.data, paths.metrics, experiments, settings))
     print(summary_table(read_json(paths.metrics / "summary.json")))
     print(f"pictures: {paths.out / 'index.html'}")

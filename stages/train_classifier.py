@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="which of params.yaml's classifiers")
     paths = parser.parse_args()
     settings: Classifier
-    settings, random_seed = read_keys(f"classifiers.{paths.name}", "random_seed")
+    settings, random_seed = read_keys(f"classifiers.{paths.name}", "random_seed", files=paths.params)
 
     class_names, records = read_class_names(paths.classes), read_manifest(paths.manifest)
     train_records = [record for record in records if record.split == "train"]

@@ -18,7 +18,7 @@ def main() -> None:
         log="CSV of the losses to write", checkpoints="folder for checkpoints",
     ).parse_args()  # fmt: skip
     settings: SaliencyNetwork
-    settings, random_seed = read_keys("train_saliency", "random_seed")
+    settings, random_seed = read_keys("train_saliency", "random_seed", files=paths.params)
     images = {record.image_id: record.image for record in read_saliency_manifest(paths.manifest)}
 
     torch.manual_seed(random_seed)  # of the new layers

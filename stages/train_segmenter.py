@@ -29,8 +29,9 @@ def main() -> None:
     experiment: Experiment
     loss: Loss
     settings, experiment, loss, random_seed = read_keys(
-        "segmenter", f"experiments.{paths.experiment}", f"losses.{paths.loss}", "random_seed"
-    )
+        "segmenter", f"experiments.{paths.experiment}", f"losses.{paths.loss}", "random_seed",
+        files=paths.params,
+    )  # fmt: skip
     class_names, archive = read_class_names(paths.classes), open_archive(paths.supervision)
     records = read_manifest(paths.manifest, "train")
     check_complete(archive, records)

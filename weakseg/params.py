@@ -1,10 +1,14 @@
 """The settings: `params.yaml`, typed and validated as a whole before a stage does anything.
 
+A named experiment is an entry of another file that says what it changes, by dotted key: `params.yaml
+ablations/params.yaml:experiments.sec_gmp` are the settings with that entry's `changes` put in their place.
 Nothing has a default, so a params file says all there is to say. Units stand in the names. What depends on the
 machine (device, worker processes) is no setting: WEAKSEG_DEVICE and WEAKSEG_WORKERS, so that DVC's cache keys do not
 depend on it.
 """
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +16,6 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from weakseg.errors import UserError
-
-PARAMS_FILE = Path("params.yaml")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -334,18 +336,57 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_params(path: Path = PARAMS_FILE) -> Params:
-    """The validated settings; one UserError lists everything that is wrong, by dotted key."""
+def read_params(files: Sequence[str | Path]) -> Params:
+    """The validated settings; one UserError lists everything that is wrong, by dotted key.
+
+    files: the params file, then any number of `FILE:ENTRY`, whose `changes` replace settings that are there, in order.
+    """
+    first, *entries = map(str, files)
+    content = _read_yaml(Path(first))
+    for entry in entries:
+        _apply(_changes(entry), content, entry, first)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+        return Params.model_validate(content)
+    except ValidationError as error:
+        source = f"{first} with {', '.join(entries)}" if entries else first
+        raise UserError(f"{source}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one of profiles/ or run in the repository's root") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _changes(entry: str) -> dict[str, Any]:
+    """`FILE:ENTRY` → what stands under `changes` in that entry: values by dotted key."""
+    file, colon, key = entry.rpartition(":")
+    if not colon:
+        raise UserError(f"--params {entry}: say which entry of it: {entry}:experiments.NAME")
+    value = _read_yaml(Path(file))
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(f"{file}: there is no {key}")
+        value = value[part]
+    changes = value.get("changes") if isinstance(value, dict) else None
+    if not isinstance(changes, dict):
+        raise UserError(f"{file}: {key} has no `changes: {{...}}`; give an empty one for none")
+    return changes
+
+
+def _apply(changes: dict[str, Any], content: Any, entry: str, file: str) -> None:
+    """Put each value in the place of the one that is there; a key that is not there is a slip, not a new setting."""
+    for key, new in changes.items():
+        *sections, last = str(key).split(".")
+        inner = content
+        for section in sections:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last not in inner:
+            raise UserError(f"{entry}: changes {key}, which {file} does not have")
+        inner[last] = copy.deepcopy(new)
 
 
 def _explain(item: Any) -> str:
@@ -360,17 +401,20 @@ def _explain(item: Any) -> str:
     return f"  {key}: {item['msg']}{value}{hint}"
 
 
-def read_keys(*keys: str, path: Path = PARAMS_FILE) -> Any:
-    """The validated values of dotted `keys`: exactly those that the stage lists under `params` in dvc.yaml."""
-    params = read_params(path)
-    values = tuple(_value(params, key, path) for key in keys)
+def read_keys(*keys: str, files: Sequence[str | Path]) -> Any:
+    """The validated values of dotted `keys`: exactly those that the stage lists under `params` in dvc.yaml.
+
+    files: see `read_params`; a stage's `--params`.
+    """
+    params = read_params(files)
+    values = tuple(_value(params, key, files[0]) for key in keys)
     return values[0] if len(values) == 1 else values
 
 
-def _value(value: Any, key: str, path: Path) -> Any:
+def _value(value: Any, key: str, file: str | Path) -> Any:
     for part in key.split("."):
         inside = value if isinstance(value, dict) else dict(value) if isinstance(value, Section) else {}
         if part not in inside:
-            raise UserError(f"{path}: there is no {key}")
+            raise UserError(f"{file}: there is no {key}")
         value = inside[part]
     return value

@@ -17,9 +17,17 @@ MALLOC_SETTINGS = {
 }  # fmt: skip
 
 
-def arguments(description: str | None, **paths: str) -> argparse.ArgumentParser:
-    """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`."""
+def arguments(description: str | None, *, reads_params: bool = True, **paths: str) -> argparse.ArgumentParser:
+    """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`.
+
+    With `--params` too, if the stage reads any: what `weakseg.params.read_keys` takes as its files.
+    """
     parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    if reads_params:
+        parser.add_argument(
+            "--params", nargs="+", default=["params.yaml"], metavar=("FILE", "FILE:ENTRY"),
+            help="the settings, and entries of other files whose `changes` replace some of them",
+        )  # fmt: skip
     for name, text in paths.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
     return parser

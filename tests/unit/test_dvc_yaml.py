@@ -132,7 +132,8 @@ def script_options(stage: Stage) -> tuple[set[str], set[str]]:
     """The script's path options and its other ones."""
     tree = tree_of(stage.script)
     (call,) = called(tree, "arguments")
-    paths = {f"--{keyword.arg.replace('_', '-')}" for keyword in call.keywords if keyword.arg}
+    names = {keyword.arg for keyword in call.keywords if keyword.arg} - {"reads_params"}
+    paths = {f"--{name.replace('_', '-')}" for name in names}
     return paths, {pattern_of(call.args[0]) for call in called(tree, "add_argument")}
 
 
@@ -174,6 +175,17 @@ def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
     listed = stage.body.get("params", [])
     assert all(isinstance(key, str) for key in listed)
     assert sorted(map(without_variables, listed)) == sorted(read)
+
+
+@each_stage
+def test_every_key_is_read_from_the_files_that_the_command_names(stage: Stage) -> None:
+    """And a script that reads none has no --params that would do nothing."""
+    tree = tree_of(stage.script)
+    files = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in called(tree, "read_keys")]
+    assert all(words == {"files": "paths.params"} for words in files)
+    (call,) = called(tree, "arguments")
+    (reads_params,) = [word.value for word in call.keywords if word.arg == "reads_params"] or [ast.Constant(True)]
+    assert ast.literal_eval(reads_params) == bool(files)
 
 
 def test_only_the_stage_scripts_read_params() -> None:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from weakseg.errors import UserError
-from weakseg.params import CRF, PARAMS_FILE, Data, Experiment, Params, SecLoss, Section, read_keys, read_params
+from weakseg.params import CRF, Data, Experiment, Params, SecLoss, Section, read_keys, read_params
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -45,7 +45,7 @@ def written(folder: Path, content: Any) -> Path:
 def complaint(folder: Path, content: Any) -> str:
     path = written(folder, content)
     with pytest.raises(UserError) as caught:
-        read_params(path)
+        read_params([path])
     message = str(caught.value)
     assert message.startswith(f"{path}:")
     return message
@@ -61,7 +61,7 @@ def keys_of(message: str) -> list[str]:
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
 def test_every_profile_is_valid_and_says_how_to_use_it(path: Path) -> None:
-    params = read_params(path)
+    params = read_params([path])
     assert set(params.experiments) >= {"sec", "guided", "seeds", "full"}
     assert params.report.bound in params.experiments
     rules = {experiment.supervision for experiment in params.experiments.values() if "/" in experiment.supervision}
@@ -74,7 +74,7 @@ def test_the_three_profiles_are_there() -> None:
 
 
 def test_params_yaml_as_shipped_is_the_toy_profile() -> None:
-    assert (ROOT / PARAMS_FILE).read_bytes() == TOY.read_bytes()
+    assert (ROOT / "params.yaml").read_bytes() == TOY.read_bytes()
 
 
 def test_profiles_have_the_same_keys_so_that_dvc_can_compare_them() -> None:
@@ -111,7 +111,7 @@ def test_no_setting_has_a_default(model: type[Section]) -> None:
 
 
 def test_settings_cannot_be_changed_after_reading() -> None:
-    params = read_params(TOY)
+    params = read_params([TOY])
     with pytest.raises(ValidationError, match="frozen"):
         params.segmenter.training.steps = 3
 
@@ -156,8 +156,8 @@ def test_a_number_that_yaml_reads_as_text_gets_a_hint(tmp_path: Path) -> None:
     message = complaint(tmp_path, text.replace(old, "learning_rate: 1e-4", 1))
     assert keys_of(message) == ["classifiers.seeder.training.learning_rate"]
     assert message.endswith("(is '1e-4'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3")
-    as_advised = read_params(written(tmp_path, text.replace(old, "learning_rate: 1.0e-4", 1)))
-    assert as_advised == read_params(TOY)
+    as_advised = read_params([written(tmp_path, text.replace(old, "learning_rate: 1.0e-4", 1))])
+    assert as_advised == read_params([TOY])
     message = complaint(tmp_path, text.replace("steps: 10", "steps: 1e1", 1))
     assert message.endswith("write 0.001 or 1.0e-3")
     assert "YAML reads" not in complaint(tmp_path, text.replace(old, "learning_rate: -1.0", 1))
@@ -206,7 +206,7 @@ def test_values_of_the_wrong_type_or_out_of_range_are_refused(tmp_path: Path, ke
 def test_values_at_the_edge_are_taken(tmp_path: Path, key: str, value: Any) -> None:
     content = toy()
     put(content, key, value)
-    back = read_keys(key, path=written(tmp_path, content))
+    back = read_keys(key, files=[written(tmp_path, content)])
     assert back == value
 
 
@@ -216,7 +216,7 @@ def test_a_warped_experiment_needs_a_test_size_on_the_grid(tmp_path: Path, side_
     put(content, "experiments.sec.test_input_px", side_px)
     assert keys_of(complaint(tmp_path, content)) == ["experiments.sec"]
     put(content, "experiments.sec.geometry", "crop")
-    assert read_keys("experiments.sec.test_input_px", path=written(tmp_path, content)) == side_px
+    assert read_keys("experiments.sec.test_input_px", files=[written(tmp_path, content)]) == side_px
 
 
 def test_scales_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
@@ -287,34 +287,34 @@ def test_yaml_tags_run_no_code(tmp_path: Path) -> None:
 
 def test_a_missing_or_unreadable_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nosuch\.yaml: no such file; copy one of profiles/"):
-        read_params(tmp_path / "nosuch.yaml")
+        read_params([tmp_path / "nosuch.yaml"])
     with pytest.raises(UserError, match="cannot be read as YAML"):
-        read_params(tmp_path)
+        read_params([tmp_path])
     (tmp_path / "latin.yaml").write_bytes("a: ñ".encode("latin-1"))
     with pytest.raises(UserError, match=r"latin\.yaml: cannot be read as YAML"):
-        read_params(tmp_path / "latin.yaml")
+        read_params([tmp_path / "latin.yaml"])
 
 
 # --- reading single keys --------------------------------------------------------------------------------------------------
 
 
 def test_read_keys_gives_the_values_in_the_order_asked() -> None:
-    seed, crf, bound, loss = read_keys("random_seed", "crf.deeplab", "report.bound", "losses.sec", path=TOY)
+    seed, crf, bound, loss = read_keys("random_seed", "crf.deeplab", "report.bound", "losses.sec", files=[TOY])
     content = toy()
     assert (seed, bound) == (content["random_seed"], content["report"]["bound"])
     assert isinstance(crf, CRF) and crf.model_dump() == content["crf"]["deeplab"]
     assert isinstance(loss, SecLoss) and loss.model_dump() == content["losses"]["sec"]
-    reverse = read_keys("losses.sec", "report.bound", "crf.deeplab", "random_seed", path=TOY)
+    reverse = read_keys("losses.sec", "report.bound", "crf.deeplab", "random_seed", files=[TOY])
     assert reverse == (loss, bound, crf, seed)
 
 
 def test_read_keys_gives_one_value_bare_and_dictionaries_whole() -> None:
-    assert read_keys("make_cues.grid", path=TOY) == toy()["make_cues"]["grid"]
-    assert read_keys("classifiers.seeder.cam.scales", path=TOY) == toy()["classifiers"]["seeder"]["cam"]["scales"]
-    assert isinstance(read_keys("data", path=TOY), Data)
-    experiments = read_keys("experiments", path=TOY)
+    assert read_keys("make_cues.grid", files=[TOY]) == toy()["make_cues"]["grid"]
+    assert read_keys("classifiers.seeder.cam.scales", files=[TOY]) == toy()["classifiers"]["seeder"]["cam"]["scales"]
+    assert isinstance(read_keys("data", files=[TOY]), Data)
+    experiments = read_keys("experiments", files=[TOY])
     assert list(experiments) == list(toy()["experiments"])
-    assert read_keys("data.labels_file", path=TOY) is None  # a null that is there
+    assert read_keys("data.labels_file", files=[TOY]) is None  # a null that is there
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_read_keys_gives_one_value_bare_and_dictionaries_whole() -> None:
 )
 def test_read_keys_tells_a_key_that_is_not_there(key: str) -> None:
     with pytest.raises(UserError, match=rf"toy\.yaml: there is no {re.escape(key)}$"):
-        read_keys(key, path=TOY)
+        read_keys(key, files=[TOY])
 
 
 def test_read_keys_validates_the_whole_file(tmp_path: Path) -> None:
@@ -339,4 +339,94 @@ def test_read_keys_validates_the_whole_file(tmp_path: Path) -> None:
     put(content, "crf.sec.steps", 0)
     path = written(tmp_path, content)
     with pytest.raises(UserError, match=r"crf\.sec\.steps"):
-        read_keys("random_seed", path=path)
+        read_keys("random_seed", files=[path])
+
+
+# --- entries of another file that change settings --------------------------------------------------------------------------
+
+
+def entry_file(folder: Path, content: Any) -> Path:
+    path = folder / "rows.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def with_changes(folder: Path, *changes: dict[str, Any]) -> list[str]:
+    """The toy profile, and one entry for each of the changes."""
+    rows = entry_file(folder, {"rows": {f"row{number}": {"changes": each} for number, each in enumerate(changes)}})
+    return [str(TOY), *(f"{rows}:rows.row{number}" for number in range(len(changes)))]
+
+
+def test_an_entry_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    new_crf = toy()["crf"]["deeplab"] | {"steps": 3}
+    changes = {
+        "losses.sec.seed_weight": 0.0, "experiments.sec.head": "smallfov", "losses.sec.crf": new_crf, "make_guides.rules": ["g0"],
+        "random_seed": 7,
+    }  # fmt: skip
+    expected = toy()
+    for key, value in changes.items():
+        put(expected, key, value)
+    assert read_params(with_changes(tmp_path, changes)) == Params.model_validate(expected)
+    assert read_params(with_changes(tmp_path, {})) == read_params([TOY])
+
+
+def test_of_several_entries_the_later_has_the_last_word(tmp_path: Path) -> None:
+    files = with_changes(tmp_path, {"losses.sec.seed_weight": 2.0, "random_seed": 1}, {"losses.sec.seed_weight": 3.0})
+    assert read_keys("losses.sec.seed_weight", "random_seed", files=files) == (3.0, 1)
+
+
+def test_a_section_put_in_whole_can_be_changed_further_and_the_file_stays(tmp_path: Path) -> None:
+    crf = toy()["crf"]["sec"]
+    files = with_changes(tmp_path, {"crf.deeplab": crf, "crf.deeplab.steps": 3}, {"crf.sec.steps": 4})
+    read = read_keys("crf", files=files)
+    assert (read["deeplab"].steps, read["sec"].steps) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "losses.sec.sed_weight",
+        "losses.no_seed",
+        "lost",
+        "random_seed.x",
+        "losses..seed_weight",
+        "data.root.x",
+        "crf.sec.",
+    ],
+)
+def test_a_change_of_what_is_not_there_is_refused(tmp_path: Path, key: str) -> None:
+    """So that a slip is told, and no entry adds settings that another then reads."""
+    files = with_changes(tmp_path, {key: 1.0})
+    with pytest.raises(
+        UserError, match=rf"rows\.yaml:rows\.row0: changes {re.escape(key)}, which .*toy\.yaml does not"
+    ):
+        read_params(files)
+
+
+def test_changed_values_are_checked_like_all_others(tmp_path: Path) -> None:
+    files = with_changes(tmp_path, {"losses.sec.seed_weight": -1.0, "experiments.sec.head": "wide"})
+    with pytest.raises(UserError) as caught:
+        read_params(files)
+    assert str(caught.value).startswith(f"{TOY} with {files[1]}:\n")
+    assert sorted(keys_of(str(caught.value))) == ["experiments.sec.head", "losses.sec.seed_weight"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("", r"--params .*rows\.yaml: say which entry of it"),
+        (":rows.other", r"rows\.yaml: there is no rows\.other"),
+        (":rows.row0.x.y", r"rows\.yaml: there is no rows\.row0\.x\.y"),
+        (":rows", r"rows\.yaml: rows has no `changes"),
+        (":rows.list", r"rows\.yaml: rows\.list has no `changes"),
+    ],
+)
+def test_an_entry_that_is_none_is_told(tmp_path: Path, entry: str, words: str) -> None:
+    path = entry_file(tmp_path, {"rows": {"row0": {"changes": {}}, "list": {"changes": [1]}}})
+    with pytest.raises(UserError, match=words):
+        read_params([TOY, f"{path}{entry}"])
+
+
+def test_a_missing_file_of_entries_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nosuch\.yaml: no such file"):
+        read_params([TOY, f"{tmp_path / 'nosuch.yaml'}:rows.row0"])
