@@ -8,12 +8,13 @@ from weakseg.artifacts import Record, read_class_names, read_manifest, write_jso
 from weakseg.classification import classification_terms
 from weakseg.devices import pick_device
 from weakseg.evaluation import multi_label_average_precision
+from weakseg.identity import identity_of
 from weakseg.models import save_model
 from weakseg.networks import build_classifier, load_pretrained
 from weakseg.params import Classifier, read_keys
 from weakseg.stage import arguments, run
 from weakseg.supervision import ClassificationSamples, multi_hot
-from weakseg.training import Run, identity_of, train
+from weakseg.training import Run, train
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
     write_json(paths.metrics, mean_average_precision(network, records, class_names, settings))
     description = settings.model_dump(include={"network", "backbone", "input_px", "geometry"})
     save_model(paths.model, network, {**description, "class_names": class_names})
+    job.checkpoints.remove()
 
 
 def mean_average_precision(

@@ -3,13 +3,14 @@
 import torch
 
 from weakseg.artifacts import ImageArchive, read_saliency_manifest
+from weakseg.identity import identity_of
 from weakseg.models import save_model
 from weakseg.networks import build_segmenter, load_pretrained
 from weakseg.objectives import cross_entropy_terms
 from weakseg.params import SaliencyNetwork, read_keys
 from weakseg.stage import arguments, run
 from weakseg.supervision import SaliencySamples
-from weakseg.training import Run, identity_of, train
+from weakseg.training import Run, train
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
 
     description = settings.model_dump(include={"head", "backbone", "input_px"})
     save_model(paths.model, network, {**description, "average_pool5a": False, "class_names": ["background", "salient"]})
+    job.checkpoints.remove()
 
 
 if __name__ == "__main__":

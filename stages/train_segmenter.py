@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import torch
 
 from weakseg.artifacts import read_class_names, read_manifest
+from weakseg.identity import identity_of
 from weakseg.models import WEIGHTS, read_weights, save_model
 from weakseg.networks import build_segmenter, copy_matching, load_pretrained
 from weakseg.objectives import SecTerms, cross_entropy_terms
 from weakseg.params import Experiment, Loss, Segmenter, read_keys
 from weakseg.stage import arguments, run
 from weakseg.supervision import SegmentationSamples, check_complete, open_archive
-from weakseg.training import LossTerms, Run, identity_of, train
+from weakseg.training import LossTerms, Run, train
 
 STRIDE = 8
 
@@ -64,6 +65,7 @@ def main() -> None:
     description = settings.model_dump(include={"backbone", "input_px"})
     description |= experiment.model_dump(include={"head", "geometry", "average_pool5a"})
     save_model(paths.model, network, {**description, "class_names": class_names})
+    job.checkpoints.remove()
 
 
 def objective(loss: Loss, num_classes: int, input_px: int) -> tuple[LossTerms, Mapping[str, float]]:

@@ -82,7 +82,10 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch."""
+    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch.
+
+    A checkpoint is written every `checkpoint_every_steps` or `checkpoint_every_minutes`, whichever comes first.
+    """
 
     steps: Count
     batch_size: Count
@@ -93,6 +96,7 @@ class Training(Section):
     weight_decay: NonNegative
     schedule: Schedule
     checkpoint_every_steps: Count
+    checkpoint_every_minutes: Positive
 
 
 class ClassifierAugmentation(Section):

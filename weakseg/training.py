@@ -5,14 +5,11 @@ dropout's generator is seeded anew from (random_seed, step), so that a restart f
 had happened.
 """
 
-import hashlib
-import json
 import math
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -25,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from weakseg import artifacts, optimization
+from weakseg.checkpoints import Checkpoints
 from weakseg.devices import pick_device, to_device, worker_count
 from weakseg.errors import UserError
 from weakseg.params import Training
@@ -75,18 +73,8 @@ class Run:
     identity: str  # hash of everything the result depends on; a checkpoint of another identity is not used
 
     @property
-    def checkpoint_path(self) -> Path:
-        return self.checkpoint_folder / f"{self.name.replace('/', '-')}-{self.identity[:16]}.pt"
-
-
-def identity_of(*contents: Any, files: Mapping[str, Path] | None = None) -> str:
-    """SHA-256 over settings (anything JSON can hold) and the bytes of input files."""
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
-    for name, path in sorted((files or {}).items()):
-        digest.update(name.encode())
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.checkpoint_folder, self.name, self.identity)
 
 
 def train(
@@ -96,28 +84,27 @@ def train(
 
     `loss_terms` maps (network, batch on the device) to named scalar losses; their sum, each times its weight, is
     minimized. Every term is logged to `run.log_path`. A non-finite term stops the run, naming term, step and images.
+    The checkpoints stay until `run.checkpoints.remove()`, which is for when the result is written.
     """
-    settings, device = run.settings, pick_device()
+    settings, device, checkpoints = run.settings, pick_device(), run.checkpoints
     network = to_device(network, device).train()
     optimizer = build_optimizer(network, settings)
-    state = _restore(run, network, optimizer, device)
+    state = _restore(run, checkpoints, network, optimizer, device)
     with _StopSignals() as stop:
         batches = _loader(source, run, state.step, device)
         progress = tqdm(batches, run.name, settings.steps, initial=state.step, unit="step", disable=None, mininterval=1)
         for batch in progress:
             terms = _step(network, optimizer, batch, loss_terms, weights, run, state.step, device)
             state.add(terms, batch["image_id"], float(optimizer.param_groups[0]["lr"]))
-            due = state.step % settings.checkpoint_every_steps == 0 and state.step < settings.steps
-            if due or state.step % LOG_EVERY_STEPS == 0 or state.step == settings.steps:
-                values = state.flush(run)  # before a checkpoint, so that none holds non-finite weights
+            due = checkpoints.due(state.step, settings.checkpoint_every_steps, settings.checkpoint_every_minutes)
+            done = state.step == settings.steps
+            if state.step % LOG_EVERY_STEPS == 0 or done:
+                values = state.flush(run)
                 progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
-            if stop.requested and state.pending:
-                state.check(run)
-            if due or stop.requested:
-                _save(run, network, optimizer, state)
+            if due or done or stop.requested:
+                _save(run, checkpoints, network, optimizer, state)
             if stop.requested:
                 sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
-    run.checkpoint_path.unlink(missing_ok=True)
     return network.cpu().eval()
 
 
@@ -206,7 +193,9 @@ class _State:
         self.images.append(image_ids)
 
     def check(self, run: Run) -> npt.NDArray[np.float64]:
-        """The pending losses (steps, terms); raises UserError naming the first that is not finite."""
+        """The pending losses (steps, terms), if any; raises UserError naming the first that is not finite."""
+        if not self.pending:
+            return np.empty((0, len(self.names)))
         values = torch.stack(self.pending).cpu().double().numpy()
         for index, row in enumerate(values):
             bad = [name for name, value in zip(self.names, row, strict=True) if not math.isfinite(value)]
@@ -223,9 +212,12 @@ class _State:
         means = dict(zip(self.names, self.check(run).mean(0).tolist(), strict=True))
         self.rows.append({"step": self.step, "learning_rate": self.learning_rate, **means})
         self.pending, self.images = [], []
-        rounded = ({k: v if k == "step" else f"{v:.6g}" for k, v in row.items()} for row in self.rows)
-        artifacts.write_table(run.log_path, rounded, list(self.rows[0]))
+        self.write_log(run)
         return means
+
+    def write_log(self, run: Run) -> None:
+        rounded = ({k: v if k == "step" else f"{v:.6g}" for k, v in row.items()} for row in self.rows)
+        artifacts.write_table(run.log_path, rounded, list(self.rows[0]) if self.rows else ["step"])
 
     def saved(self) -> dict[str, Any]:
         pending = torch.stack(self.pending).cpu() if self.pending else torch.zeros(0, len(self.names))
@@ -236,30 +228,28 @@ class _State:
         self.pending, self.images = list(content["pending"].to(device)), content["images"]
 
 
-def _save(run: Run, network: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
+def _save(
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: _State
+) -> None:
+    state.check(run)  # so that no checkpoint holds weights that are not finite
     content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
-    with artifacts.atomic_path(run.checkpoint_path) as temporary:
-        torch.save(content, temporary)
+    checkpoints.save(state.step, content)
 
 
-def _restore(run: Run, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> _State:
-    """Go on from this run's checkpoint if there is one; another identity's checkpoint has another name."""
+def _restore(
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> _State:
+    """Go on from this run's newest sound checkpoint if there is one."""
     state = _State()
-    prefix = run.checkpoint_path.stem.removesuffix(run.identity[:16])
-    for stale in sorted(run.checkpoint_folder.glob(f"{prefix}{'[0-9a-z]' * 16}.pt")):
-        if stale != run.checkpoint_path:
-            print(f"{run.name}: settings or inputs changed, {stale.name} is not used; starting afresh", file=sys.stderr)
-    if not run.checkpoint_path.exists():
-        return state
-    try:
-        content = torch.load(BytesIO(run.checkpoint_path.read_bytes()), map_location="cpu", weights_only=True)
+
+    def load(content: dict[str, Any]) -> None:
         network.load_state_dict(content["network"])
         optimizer.load_state_dict(content["optimizer"])
         state.restore(content, device)
-    except Exception as error:  # whatever a damaged file makes torch raise
-        kind = type(error).__name__
-        raise UserError(f"{run.checkpoint_path}: damaged checkpoint ({kind}); delete it to start afresh") from error
-    print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
+
+    if checkpoints.restore(load):
+        print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
+        state.write_log(run)  # DVC has removed it
     return state
 
 

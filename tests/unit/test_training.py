@@ -6,6 +6,8 @@ Run as a script, this file trains the tiny network once and can be told where to
 import csv
 import os
 import pickle
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -22,10 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import training
+from weakseg import identity, training
 from weakseg.errors import UserError
+from weakseg.identity import identity_of
 from weakseg.params import Training
-from weakseg.training import Positions, Run, build_optimizer, identity_of, learning_rate_factor, train
+from weakseg.training import Positions, Run, build_optimizer, learning_rate_factor, train
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 23, 4
@@ -70,6 +73,7 @@ def settings(**changes: object) -> Training:
     values = {
         "steps": STEPS, "batch_size": 3, "optimizer": "adamw", "learning_rate": 0.01, "new_layers_factor": 10.0,
         "momentum": 0.9, "weight_decay": 0.01, "checkpoint_every_steps": EVERY,
+        "checkpoint_every_minutes": 1e6,
     }  # fmt: skip
     return Training.model_validate({**values, **changes, "schedule": schedule})
 
@@ -84,16 +88,26 @@ def tiny_net() -> TinyNet:
 
 
 def trained(run: Run, terms: training.LossTerms = loss_terms) -> dict[str, bytes]:
-    """The weights, byte by byte."""
-    return bytes_of(train(tiny_net(), Noise(), terms, WEIGHTS, run).state_dict())
+    """The weights, byte by byte; the checkpoints are removed, as the stages do."""
+    weights = bytes_of(train(tiny_net(), Noise(), terms, WEIGHTS, run).state_dict())
+    run.checkpoints.remove()
+    return weights
 
 
 def bytes_of(weights: dict[str, Tensor]) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in weights.items()}
 
 
+def newest(run: Run) -> Path:
+    return run.checkpoints.own()[-1]
+
+
 def checkpoint(run: Run) -> dict[str, Any]:
-    return torch.load(run.checkpoint_path, weights_only=True)
+    return torch.load(newest(run), weights_only=True)
+
+
+def saved_steps(run: Run) -> list[int]:
+    return [int(path.name.split(".")[-2]) for path in run.checkpoints.own()]
 
 
 @pytest.fixture(autouse=True)
@@ -124,10 +138,12 @@ def test_random_state_from_outside_does_not_matter_but_the_seed_does(tmp_path: P
         network = tiny_net()
         torch.manual_seed(noise)
         np.random.seed(noise)
-        return bytes_of(train(network, Noise(), loss_terms, WEIGHTS, run_in(tmp_path, random_seed)).state_dict())
+        folder = tmp_path / f"{noise}-{random_seed}"
+        return bytes_of(train(network, Noise(), loss_terms, WEIGHTS, run_in(folder, random_seed)).state_dict())
 
-    assert after(1, 0) == after(2, 0)
-    assert all(value != after(1, 1)[name] for name, value in after(1, 0).items())
+    first = after(1, 0)
+    assert first == after(2, 0)
+    assert all(value != first[name] for name, value in after(1, 1).items())
 
 
 def test_the_seed_sets_order_samples_and_dropout_each(tmp_path: Path) -> None:
@@ -201,16 +217,16 @@ def killed(folder: Path, optimizer: str, stop_at: str) -> str:
 def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     run, optimizer = run_in(tmp_path), "adamw"
     assert "going on" not in killed(tmp_path, optimizer, "2")  # in step 3: no checkpoint yet
-    assert not run.checkpoint_path.exists()
+    assert saved_steps(run) == []
     assert "going on" not in killed(tmp_path, optimizer, "9")  # in step 10, of which 8 are saved
     assert checkpoint(run)["step"] == 8
     assert "going on from step 8" in killed(tmp_path, optimizer, "4")  # right after the checkpoint of step 12
     assert "going on from step 12" in killed(tmp_path, optimizer, "save-2")  # half of step 20's is written
     assert checkpoint(run)["step"] == 16
     assert "going on from step 16" in killed(tmp_path, optimizer, "6")  # in the last step
-    assert checkpoint(run)["step"] == 20
+    assert saved_steps(run) == [16, 20]
     assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
-    assert not run.checkpoint_path.exists()
+    assert list((tmp_path / "checkpoints").iterdir()) == []  # nor is anything left of the one half written
 
 
 @pytest.mark.parametrize(
@@ -263,14 +279,16 @@ def broken_off(run: Run, step: int) -> None:
 def test_another_identity_starts_afresh_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     old = run_in(tmp_path)
     broken_off(old, 10)
+    names = [path.name for path in old.checkpoints.own()]
     new = replace(run_in(tmp_path, learning_rate=0.02), identity="b" * 64)
     afresh = trained(replace(run_in(tmp_path / "elsewhere", learning_rate=0.02), identity="b" * 64))
     capfd.readouterr()
     assert trained(new) == afresh
     message = capfd.readouterr().err
-    assert "settings or inputs changed" in message
-    assert old.checkpoint_path.name in message
+    assert "settings, inputs or code changed" in message
+    assert names and all(name in message for name in names)
     assert "going on" not in message
+    assert list((tmp_path / "checkpoints").iterdir()) == []  # the old ones went once the new result was there
 
 
 def test_checkpoints_of_other_runs_are_not_mentioned(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -290,24 +308,87 @@ def damaged(content: bytes, how: str) -> bytes:
     }[how]
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "a pickle that runs code", "zeros", "cut short", "half"])
-def test_a_damaged_checkpoint_is_named(how: str, tmp_path: Path) -> None:
+DAMAGES = ["empty", "text", "a pickle that runs code", "zeros", "cut short", "half"]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = run_in(tmp_path)
     broken_off(run, 10)
-    run.checkpoint_path.write_bytes(damaged(run.checkpoint_path.read_bytes(), how))
-    with pytest.raises(UserError, match=rf"(?s){run.checkpoint_path.name}: damaged checkpoint .*delete it"):
+    assert saved_steps(run) == [4, 8]
+    spoilt = newest(run)
+    spoilt.write_bytes(damaged(spoilt.read_bytes(), how))
+    capfd.readouterr()
+    assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
+    message = capfd.readouterr().err
+    assert f"{spoilt.name}: damaged checkpoint" in message and "trying the one before" in message
+    assert "going on from step 4" in message
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_where_all_checkpoints_are_damaged_each_is_named(how: str, tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    broken_off(run, 10)
+    for path in run.checkpoints.own():
+        path.write_bytes(damaged(path.read_bytes(), how))
+    names = [re.escape(path.name) for path in reversed(run.checkpoints.own())]
+    with pytest.raises(UserError, match=r"(?s)" + r": damaged checkpoint .*".join(names) + ".*delete"):
         trained(run)
 
 
 def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
     run = run_in(tmp_path)
-    broken_off(run, 10)
+    broken_off(run, 6)
     whole = checkpoint(run)
     versions = [{name: value for name, value in whole.items() if name != missing} for missing in whole]
     for content in (*versions, torch.zeros(3), ["a list"]):
-        torch.save(content, run.checkpoint_path)
-        with pytest.raises(UserError, match=rf"(?s){run.checkpoint_path.name}: damaged checkpoint .*delete it"):
+        torch.save(content, newest(run))
+        with pytest.raises(UserError, match=rf"(?s){re.escape(newest(run).name)}: damaged checkpoint .*delete"):
             trained(run)
+
+
+def test_minutes_make_a_checkpoint_due_and_change_nothing_else(tmp_path: Path) -> None:
+    always = run_in(tmp_path, checkpoint_every_steps=1000, checkpoint_every_minutes=1e-9)
+    broken_off(always, 10)
+    assert saved_steps(always) == [9, 10]  # the last two
+    assert checkpoint(always)["step"] == 10
+    assert result_of(always) == result_of(run_in(tmp_path / "by steps"))
+    never = run_in(tmp_path / "never", checkpoint_every_steps=1000, checkpoint_every_minutes=1000)
+    broken_off(never, 10)
+    assert saved_steps(never) == []
+
+
+def test_a_run_that_ended_without_its_result_being_written_is_not_trained_again(tmp_path: Path) -> None:
+    """Killed, or out of disk, between the last step and the model's files; DVC then removes the log."""
+    run = run_in(tmp_path)
+    weights = bytes_of(train(tiny_net(), Noise(), loss_terms, WEIGHTS, run).state_dict())
+    log = run.log_path.read_text()
+    run.log_path.unlink()
+
+    def no_step(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        raise AssertionError("a step that was done already")
+
+    assert trained(run, no_step) == weights
+    assert run.log_path.read_text() == log
+
+
+def test_a_checkpoint_that_finds_no_room_keeps_those_before(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    broken_off(run, 10)
+    before = {path: path.read_bytes() for path in run.checkpoints.own()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(UserError, match=r"00000012\.pt: cannot be written .*nothing was changed"):
+            trained(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert {path: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before
+    assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
 
 
 def test_identity_tells_settings_and_files_apart(tmp_path: Path) -> None:
@@ -325,6 +406,13 @@ def test_identity_tells_settings_and_files_apart(tmp_path: Path) -> None:
         identity_of({"x": 1}, 0, files={"guide": tmp_path / "a", "manifest": tmp_path / "b"}),
     ]
     assert len({base, *others}) == 6
+
+
+def test_identity_tells_code_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert REPO / "weakseg" / "training.py" in set(identity.loaded_code())
+    before = identity_of(1)
+    monkeypatch.setattr(identity, "loaded_code", lambda: iter([REPO / "weakseg" / "training.py"]))
+    assert identity_of(1) != before
 
 
 # --- a loss that is not finite -------------------------------------------------------------------------------------

@@ -1,0 +1,39 @@
+"""What a half-done result depends on, as one hash: settings, input files, and the code that is running.
+
+Work that was broken off is only gone on with under the same identity, so that a result is never half of one kind
+and half of another.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("weakseg", "stages")
+
+
+def identity_of(*contents: Any, files: Mapping[str, Path] | None = None) -> str:
+    """SHA-256 over settings (anything JSON can hold), the bytes of input files, and this repository's loaded modules."""
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
+    for name, path in sorted((files or {}).items()):
+        _add_file(digest, name, path)
+    for path in sorted(set(loaded_code())):
+        _add_file(digest, path.relative_to(REPOSITORY).as_posix(), path)
+    return digest.hexdigest()
+
+
+def loaded_code() -> Iterator[Path]:
+    """The files of the modules of `weakseg` and `stages` that this process has imported or runs."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().parent in {REPOSITORY / package for package in PACKAGES}:
+            yield Path(file).resolve()
+
+
+def _add_file(digest: Any, name: str, path: Path) -> None:
+    digest.update(name.encode())
+    with open(path, "rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
