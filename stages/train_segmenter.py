@@ -8,7 +8,7 @@ from weakseg.artifacts import read_class_names, read_manifest
 from weakseg.identity import identity_of
 from weakseg.models import WEIGHTS, read_weights, save_model
 from weakseg.networks import build_segmenter, copy_matching, load_pretrained
-from weakseg.objectives import SecTerms, cross_entropy_terms
+from weakseg.objectives import CrossEntropyTerms, SecTerms
 from weakseg.params import Experiment, Loss, Segmenter, read_keys
 from weakseg.stage import arguments, run
 from weakseg.supervision import SegmentationSamples, check_complete, open_archive
@@ -71,7 +71,8 @@ def main() -> None:
 def objective(loss: Loss, num_classes: int, input_px: int) -> tuple[LossTerms, Mapping[str, float]]:
     """The loss terms and what each counts."""
     if loss.kind == "cross_entropy":
-        return cross_entropy_terms, {"cross_entropy": 1.0}
+        plain = CrossEntropyTerms(loss, STRIDE, input_px)
+        return plain, plain.weights
     terms = SecTerms(loss, num_classes, STRIDE, input_px)
     return terms, terms.weights
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from weakseg import crf, losses, pooling
 from weakseg.artifacts import IGNORE_INDEX
 from weakseg.lattice import CRFParams
-from weakseg.params import CRF, SecLoss
+from weakseg.params import CRF, ConstrainTerm, CrossEntropyLoss, SecLoss
 
 Batch = dict[str, Any]
 
@@ -23,21 +23,61 @@ def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     return {"cross_entropy": losses.cross_entropy_loss(network(batch["images"]), batch["targets"], IGNORE_INDEX)}
 
 
+class BoundaryCRF:
+    """The dense CRF of SEC's constrain term (equation 5), on the network's grid."""
+
+    def __init__(self, settings: ConstrainTerm, stride: int, image_side_px: int) -> None:
+        self.settings, self.stride = settings, stride
+        grid = (image_side_px - 1) // stride + 1
+        self.params = crf_params(settings.crf).scaled(settings.crf_image_px / grid)
+
+    def log_probs(self, images: Tensor, logits: Tensor) -> Tensor:
+        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone (SPEC §10)."""
+        pixels = images[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
+        if self.settings.crf_backend == "lattice":
+            pixels = pixels.flip(3)
+        exact = self.settings.crf_gradient == "exact"
+        log_q = crf.mean_field(
+            pixels.contiguous(), logits if exact else logits.detach(), self.params, self.settings.crf_backend,
+            gradient="exact" if exact else "none",
+        )  # fmt: skip
+        return losses.with_2016_gradient(log_q, logits) if self.settings.crf_gradient == "release2016" else log_q
+
+
+class CrossEntropyTerms:
+    """Cross-entropy on label maps; with a weight, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
+
+    Locations that are 255 count in the constrain term, which needs no label.
+    """
+
+    def __init__(self, settings: CrossEntropyLoss, stride: int, image_side_px: int) -> None:
+        self.weights: Mapping[str, float] = {"cross_entropy": 1.0, "constrain": settings.constrain_weight}
+        self.crf = BoundaryCRF(settings, stride, image_side_px)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = network(batch["images"]).float()
+        terms = {"cross_entropy": losses.cross_entropy_loss(logits, batch["targets"], IGNORE_INDEX)}
+        if self.weights["constrain"]:
+            log_q = self.crf.log_probs(batch["images"], logits)
+            terms["constrain"] = losses.constrain_loss(losses.floored_softmax(logits), log_q)
+        return terms
+
+
 class SecTerms:
     """SEC's three terms (equations 1 to 5) for one batch of warped photos and cues."""
 
     def __init__(self, settings: SecLoss, num_classes: int, stride: int, image_side_px: int) -> None:
-        self.settings, self.num_classes, self.stride = settings, num_classes, stride
+        self.settings, self.num_classes = settings, num_classes
         grid = (image_side_px - 1) // stride + 1
         self.decays = decays_of(settings, grid * grid)
-        self.crf = crf_params(settings.crf).scaled(settings.crf_image_px / grid)
+        self.crf = BoundaryCRF(settings, stride, image_side_px)
 
     def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, targets = batch["images"], batch["targets"]
         logits = network(images).float()
         classes = torch.arange(self.num_classes, device=targets.device, dtype=targets.dtype)
         cues = targets.unsqueeze(1) == classes.view(1, -1, 1, 1)
-        crf_log_probs = self._crf(images, logits) if self.weights["constrain"] else None
+        crf_log_probs = self.crf.log_probs(images, logits) if self.weights["constrain"] else None
         return losses.sec_loss_terms(
             logits, cues, batch["image_labels"], crf_log_probs, self.weights, **self.decays,
             include_background=self.settings.background_cues,
@@ -47,18 +87,6 @@ class SecTerms:
     def weights(self) -> Mapping[str, float]:
         settings = self.settings
         return {"seed": settings.seed_weight, "expand": settings.expand_weight, "constrain": settings.constrain_weight}
-
-    def _crf(self, images: Tensor, logits: Tensor) -> Tensor:
-        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone (SPEC §10)."""
-        pixels = images[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
-        if self.settings.crf_backend == "lattice":
-            pixels = pixels.flip(3)
-        exact = self.settings.crf_gradient == "exact"
-        log_q = crf.mean_field(
-            pixels.contiguous(), logits if exact else logits.detach(), self.crf, self.settings.crf_backend,
-            gradient="exact" if exact else "none",
-        )  # fmt: skip
-        return losses.with_2016_gradient(log_q, logits) if self.settings.crf_gradient == "release2016" else log_q
 
 
 def decays_of(settings: SecLoss, num_locations: int) -> dict[str, float]:

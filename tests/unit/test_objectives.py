@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from weakseg import crf, losses
 from weakseg.classification import classification_terms
 from weakseg.lattice import SEC, CRFParams
-from weakseg.objectives import SecTerms, crf_params, cross_entropy_terms, decays_of
-from weakseg.params import CRF, SecLoss
+from weakseg.objectives import CrossEntropyTerms, SecTerms, crf_params, cross_entropy_terms, decays_of
+from weakseg.params import CRF, CrossEntropyLoss, SecLoss
 
 SIDE, GRID, CLASSES = 65, 9, 4
 
@@ -167,7 +167,7 @@ def test_weights_are_the_settings() -> None:
 
 
 def test_crf_widths_shrink_with_the_grid() -> None:
-    widths = SecTerms(sec_loss(crf_image_px=492), 21, 8, 321).crf  # 41 cells
+    widths = SecTerms(sec_loss(crf_image_px=492), 21, 8, 321).crf.params  # 41 cells
     assert widths == SEC.scaled(12)
     assert crf_params(CRF.model_validate(sec_loss().crf.model_dump())) == SEC
 
@@ -228,3 +228,64 @@ def test_cross_entropy_terms_by_hand(batch: dict[str, Any]) -> None:
         label = int(batch["targets"][image, row, column])
         total, count = total - log_probs[image, label, row, column].item(), count + 1
     assert terms["cross_entropy"].item() == pytest.approx(total / count, rel=1e-5)
+
+
+# --- cross-entropy with a CRF in the loss (GS tables 4 and 5) -------------------------------------------------------------
+
+
+def cross_entropy_with_crf(**changes: object) -> CrossEntropyTerms:
+    shared = {name: value for name, value in sec_loss().model_dump().items() if name.startswith(("crf", "constrain"))}
+    settings = CrossEntropyLoss.model_validate({"kind": "cross_entropy", **shared, **changes})
+    return CrossEntropyTerms(settings, 8, SIDE)
+
+
+@pytest.mark.parametrize(("backend", "order"), [("lattice", "bgr"), ("exact", "rgb")])
+def test_crf_in_the_loss_is_cross_entropy_and_secs_constrain_term(
+    batch: dict[str, Any], backend: str, order: str
+) -> None:
+    network = Logits()
+    objective = cross_entropy_with_crf(constrain_weight=0.5, crf_backend=backend)
+    terms = objective(network, batch)
+    log_q = crf.mean_field(
+        small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID, cast(Any, backend)
+    )
+    expected = {
+        "cross_entropy": losses.cross_entropy_loss(network.logits, batch["targets"]),
+        "constrain": losses.constrain_loss(losses.floored_softmax(network.logits), log_q),
+    }
+    assert list(terms) == list(expected)
+    for name, term in terms.items():
+        torch.testing.assert_close(term, expected[name], rtol=1e-6, atol=0)
+    assert objective.weights == {"cross_entropy": 1.0, "constrain": 0.5}
+
+
+def test_locations_without_a_label_are_constrained_too(batch: dict[str, Any]) -> None:
+    network, unknown = Logits(), batch["targets"] == 255
+    assert unknown.any()
+    terms = cross_entropy_with_crf()(network, batch)
+    (of_labels,) = torch.autograd.grad(terms["cross_entropy"], network.logits, retain_graph=True)
+    (of_boundaries,) = torch.autograd.grad(terms["constrain"], network.logits)
+    assert of_labels.abs().sum(1)[unknown].max() == 0
+    assert of_boundaries.abs().sum(1)[unknown].min() > 0
+
+
+def test_the_constrain_term_follows_its_settings(batch: dict[str, Any]) -> None:
+    """The widths of another CRF, of another photo size, and the gradient through Q."""
+    network = Logits()
+    changes: list[dict[str, object]] = [
+        {}, {"crf": sec_loss().crf.model_dump() | {"bilateral_weight": 4.0}}, {"crf_image_px": 54},
+    ]  # fmt: skip
+    values = [cross_entropy_with_crf(**change)(network, batch)["constrain"].item() for change in changes]
+    assert len({round(value, 5) for value in values}) == len(values)
+    found = {}
+    for rule in ("none", "exact"):
+        term = cross_entropy_with_crf(crf_backend="exact", crf_gradient=rule)(network, batch)["constrain"]
+        (found[rule],) = torch.autograd.grad(term, network.logits)
+    assert not torch.allclose(found["none"], found["exact"], atol=1e-6)
+
+
+def test_plain_cross_entropy_runs_no_crf(batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crf, "mean_field", None)
+    network = Logits()
+    terms = cross_entropy_with_crf(constrain_weight=0.0)(network, batch)
+    assert terms == cross_entropy_terms(network, batch)
