@@ -28,16 +28,26 @@ Labels = npt.NDArray[np.uint8]
 def main() -> None:
     paths = arguments(
         __doc__, manifest="manifest", classes="class names", ground_truth=".zip of masks", cues=".npz of cues",
-        seeds=".zip of seeds", guides="folder of guides", cue_metrics="JSON to write", guide_metrics="JSON to write",
+        seeds=".zip of seeds", guides="folder of guides", oracle=".zip of oracle guides", cue_metrics="JSON to write",
+        guide_metrics="JSON to write",
     ).parse_args()  # fmt: skip
     settings: Guides = read_keys("make_guides", files=paths.params)
     num_classes, records = len(read_class_names(paths.classes)), read_manifest(paths.manifest, "train")
     truth, archive = ImageArchive(paths.ground_truth), ArrayArchive(paths.cues)
     write_json(paths.cue_metrics, quality(records, partial(cue_map, archive), truth, num_classes, "cues"))
     sources = {"seeds": paths.seeds} | {rule: paths.guides / f"{rule}.zip" for rule in settings.rules}
-    masks = {name: partial(mask, ImageArchive(path)) for name, path in sources.items()}
-    content = {name: quality(records, labels_of, truth, num_classes, name) for name, labels_of in masks.items()}
+    sources["oracle"] = paths.oracle
+    archives = {name: ImageArchive(path) for name, path in sources.items()}
+    content = {
+        name: quality(photos_in(masks, records, truth), partial(mask, masks), truth, num_classes, name)
+        for name, masks in archives.items()
+    }
     write_json(paths.guide_metrics, content)
+
+
+def photos_in(archive: ImageArchive, records: list[Record], truth: ImageArchive) -> list[Record]:
+    """All but those that can have no oracle guide, having no ground truth."""
+    return [record for record in records if record.image_id in truth or record.image_id in archive]
 
 
 def mask(archive: ImageArchive, record: Record) -> Labels:

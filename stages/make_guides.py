@@ -10,14 +10,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from weakseg import guides
 from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest, write_images
 from weakseg.devices import pick_device
-from weakseg.lattice import CRFParams
 from weakseg.models import load_classifier
 from weakseg.parallel import map_images
 from weakseg.params import Guides, read_keys
-from weakseg.photos import read_photo
+from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
 from weakseg.stage import arguments, run
 from weakseg.supervision import as_image_tensor, classifier_input
 
@@ -33,13 +31,13 @@ def main() -> None:
     records = read_manifest(paths.manifest, "train")
     saliency = ImageArchive(paths.saliency)
     if paths.rule == "g0":
-        made: Iterator[npt.NDArray[np.uint8]] = map_images(partial(guide_g0, settings, saliency), records, "guides g0")
+        made: Iterator[npt.NDArray[np.uint8]] = map_images(partial(by_chance, settings, saliency), records, "guides g0")
     elif paths.rule == "g1":
         classify = Classify(paths.classifier)
         progress = tqdm(records, "guides g1", unit="image", disable=None)
-        made = (guide_g1(settings, saliency, classify, record) for record in progress)
+        made = (by_classifier(settings, saliency, classify, record) for record in progress)
     else:
-        made = map_images(partial(guide_g2, settings, ImageArchive(paths.seeds), saliency), records, "guides g2")
+        made = map_images(partial(by_seeds, settings, ImageArchive(paths.seeds), saliency), records, "guides g2")
 
     def images() -> Iterator[tuple[str, Image.Image]]:
         for record, guide in zip(records, made, strict=True):
@@ -48,17 +46,18 @@ def main() -> None:
     write_images(paths.out, images())
 
 
-def salient(settings: Guides, saliency: ImageArchive, image_id: str) -> npt.NDArray[np.bool_]:
-    """Foreground: at least `saliency_threshold` of the photo's own maximum, so never empty (SPEC §7)."""
-    probability = saliency[image_id].astype(np.float32)
-    return probability >= settings.saliency_threshold * max(float(probability.max()), 1.0)
+def by_chance(settings: Guides, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
+    return guide_g0(settings, salient(settings.saliency_threshold, saliency, record.image_id), record)
 
 
-def guide_g0(settings: Guides, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
-    return guides.fuse_g0(
-        record.image_id, record.labels, salient(settings, saliency, record.image_id), random_seed=settings.random_seed,
-        unresolved=settings.unresolved, min_saliency_fraction=settings.min_saliency_fraction,
-    )  # fmt: skip
+def by_classifier(
+    settings: Guides, saliency: ImageArchive, classify: "Classify", record: Record
+) -> npt.NDArray[np.uint8]:
+    return guide_g1(settings, salient(settings.saliency_threshold, saliency, record.image_id), classify, record)
+
+
+def by_seeds(settings: Guides, seeds: ImageArchive, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
+    return guide_g2(settings, seeds, salient(settings.saliency_threshold, saliency, record.image_id), record)
 
 
 class Classify:
@@ -74,22 +73,6 @@ class Classify:
         pixels = torch.stack([as_image_tensor(classifier_input(image, input_px, geometry)) for image in images])
         with torch.no_grad():
             return np.asarray(self.network(pixels.to(self.device)).float().cpu().numpy())
-
-
-def guide_g1(settings: Guides, saliency: ImageArchive, classify: Classify, record: Record) -> npt.NDArray[np.uint8]:
-    return guides.fuse_g1(
-        read_photo(Path(record.image)), record.labels, salient(settings, saliency, record.image_id), classify,
-        unresolved=settings.unresolved, min_saliency_fraction=settings.min_saliency_fraction,
-    )  # fmt: skip
-
-
-def guide_g2(settings: Guides, seeds: ImageArchive, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
-    return guides.fuse_g2(
-        read_photo(Path(record.image)), seeds[record.image_id], salient(settings, saliency, record.image_id),
-        settings.unresolved, min_saliency_fraction=settings.min_saliency_fraction, min_seed_px=settings.min_seed_px,
-        min_seed_fraction=settings.min_seed_fraction, crf=CRFParams(**settings.crf.model_dump()),
-        unary_clip=settings.unary_clip, unary_blur_px=settings.unary_blur_px,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""GS's seeds: thresholded heat maps as label maps at the photos' size, 0 = none."""
+"""GS's seeds: thresholded heat maps, without or with a dense CRF, as label maps at the photos' size, 0 = none."""
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,11 @@ from PIL import Image
 
 from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest, read_maps, write_images
 from weakseg.cues import threshold_for_coverage
+from weakseg.lattice import CRFParams
 from weakseg.parallel import map_images
 from weakseg.params import Seeds, read_keys
+from weakseg.photos import read_photo
+from weakseg.seed_crf import refined_seeds
 from weakseg.seeds import seeds_from_cams
 from weakseg.stage import arguments, run
 
@@ -27,18 +31,21 @@ def main() -> None:
         threshold = threshold_for_coverage(maps, settings.foreground.coverage)
         print(f"seeds cover {settings.foreground.coverage:.0%} of the pixels at threshold {threshold:.3f}")
     assert threshold is not None
+    crf = CRFParams(**settings.crf.model_dump()) if settings.crf else None
 
     def images() -> Iterator[tuple[str, Image.Image]]:
-        seeds = map_images(partial(photo_seeds, cams, threshold), records, "seeds")
+        seeds = map_images(partial(photo_seeds, cams, threshold, crf), records, "seeds")
         for record, labels in zip(records, seeds, strict=True):
             yield record.image_id, label_image(labels)
 
     write_images(paths.out, images())
 
 
-def photo_seeds(cams: ArrayArchive, threshold: float, record: Record) -> npt.NDArray[np.uint8]:
+def photo_seeds(cams: ArrayArchive, threshold: float, crf: CRFParams | None, record: Record) -> npt.NDArray[np.uint8]:
     labels, maps = read_maps(cams, record.image_id)
-    return seeds_from_cams(maps, labels.astype(np.int64), record.height, record.width, threshold)
+    if crf is None:
+        return seeds_from_cams(maps, labels.astype(np.int64), record.height, record.width, threshold)
+    return refined_seeds(read_photo(Path(record.image)), maps, labels.astype(np.int64), threshold, crf)
 
 
 if __name__ == "__main__":

@@ -171,20 +171,6 @@ class Cues(Section):
     grid: Annotated[int, Field(ge=2, le=513)]
 
 
-class Seeds(Section):
-    """GS's seeds (SPEC §6)."""
-
-    foreground: Threshold
-
-
-class GrabCut(Section):
-    """Boxes to masks (GS §6.1)."""
-
-    iterations: Count
-    max_side_px: Annotated[int, Field(ge=32)]
-    random_seed: int
-
-
 class CRF(Section):
     """Dense CRF (SPEC §10): weights, σ_xy in px, σ_rgb in grey levels."""
 
@@ -194,6 +180,21 @@ class CRF(Section):
     gaussian_weight: NonNegative
     gaussian_sigma_xy: Positive
     steps: Count
+
+
+class Seeds(Section):
+    """GS's seeds (SPEC §6), with a dense CRF if `crf` is given (GS tables 4 and 5: "crf-seed")."""
+
+    foreground: Threshold
+    crf: CRF | None
+
+
+class GrabCut(Section):
+    """Boxes to masks (GS §6.1)."""
+
+    iterations: Count
+    max_side_px: Annotated[int, Field(ge=32)]
+    random_seed: int
 
 
 class SegmentationNetwork(Section):

@@ -20,28 +20,38 @@ def upsample_aligned(maps: npt.NDArray[np.floating], height: int, width: int) ->
     return np.asarray(rows @ maps.astype(np.float32) @ columns.T, np.float32)
 
 
-def seed_scores(
+def label_scores(
     cams: npt.NDArray[np.floating], labels: Sequence[int] | npt.NDArray[np.integer], height: int, width: int
 ) -> tuple[LabelMap, Scores]:
-    """The best label and its score at every pixel, before any threshold.
+    """Every label's score at every pixel: cams (L, h, w), labels (L,) class ids → (L,) uint8 and (L, H, W) float32.
 
-    cams (L, h, w), labels (L,) class ids → (H, W) uint8 and (H, W) float32. Each upsampled map is divided by
-    its own maximum; ties go to the label named first. A map without a positive value, or NaN in it, counts as
-    0 there. Without labels everything is class 0 with score 0. Raises ValueError where cams and labels do not
-    pair up.
+    Each upsampled map is divided by its own maximum. A map without a positive value, or NaN in it, counts as 0 there.
+    Raises ValueError where cams and labels do not pair up.
     """
     ids = np.asarray(labels, np.int64).reshape(-1)
     if cams.ndim != 3 or len(cams) != len(ids):
         raise ValueError(f"{len(ids)} labels do not pair up with heat maps of shape {cams.shape}")
-    if ids.size and not 1 <= ids.min() <= ids.max() < 255:
-        raise ValueError(f"labels are class ids 1..254, not {ids.tolist()}")
     if not ids.size:
-        return np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
+        return np.zeros(0, np.uint8), np.zeros((0, height, width), np.float32)
+    if not 1 <= ids.min() <= ids.max() < 255:
+        raise ValueError(f"labels are class ids 1..254, not {ids.tolist()}")
     maps = upsample_aligned(np.nan_to_num(cams.astype(np.float32)), height, width)
     peaks = maps.max(axis=(1, 2), keepdims=True)
     scores = np.where(peaks > 0, maps / np.where(peaks > 0, peaks, 1), 0).astype(np.float32)
-    best = scores.argmax(axis=0)
-    return ids.astype(np.uint8)[best], scores.max(axis=0)
+    return ids.astype(np.uint8), scores
+
+
+def seed_scores(
+    cams: npt.NDArray[np.floating], labels: Sequence[int] | npt.NDArray[np.integer], height: int, width: int
+) -> tuple[LabelMap, Scores]:
+    """The best label and its score at every pixel, before any threshold: (H, W) uint8 and (H, W) float32.
+
+    Scores as of `label_scores`; ties go to the label named first. Without labels everything is class 0 with score 0.
+    """
+    ids, scores = label_scores(cams, labels, height, width)
+    if not ids.size:
+        return np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
+    return ids[scores.argmax(axis=0)], scores.max(axis=0)
 
 
 def seeds_from_cams(

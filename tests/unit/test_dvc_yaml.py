@@ -277,7 +277,11 @@ def test_every_dep_is_some_stages_output(stage: Stage) -> None:
 
 def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     masks = "data/ground_truth.zip"
-    assert {stage.name for stage in STAGES if masks in stage.deps} == {"evaluate", "evaluate_supervision", "report"}
+    evaluation = {"evaluate", "evaluate_supervision", "report"}
+    assert {stage.name for stage in STAGES if masks in stage.deps} == evaluation | {"make_oracle_guides"}
+    (oracle,) = stage_named("make_oracle_guides").outputs
+    assert not oracle.startswith("data/guides/")  # where the guides lie that no mask went into
+    assert {stage.name for stage in STAGES if oracle in stage.deps} == {"evaluate_supervision"}
     assert {stage.name for stage in STAGES if RAW_DATA["prepare"] in stage.deps} == {"prepare", "pack_masks"}
     assert stage_named("pack_masks").outputs == [masks]
     uses_experiments = [stage.name for stage in STAGES if "data/${item.supervision}" in stage.deps]

@@ -1,0 +1,113 @@
+"""Guides photo by photo, from archives and settings: every setting reaches its rule, and the oracle is G2 on the truth."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import yaml
+from PIL import Image
+
+from stages.evaluate_supervision import photos_in
+from stages.make_oracle_guides import oracle_guide
+from weakseg.artifacts import ImageArchive, Record, label_image, write_images
+from weakseg.guides import fuse_g0, fuse_g1, fuse_g2
+from weakseg.lattice import CRFParams
+from weakseg.params import Guides
+from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
+
+ROOT = Path(__file__).resolve().parents[2]
+HEIGHT, WIDTH = 60, 80
+
+
+def settings(**changes: Any) -> Guides:
+    content = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))["make_guides"]
+    return Guides.model_validate({**content, **changes})
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)).save(tmp_path / "a.png")
+    return Record("a", "train", str(tmp_path / "a.png"), "", WIDTH, HEIGHT, (2, 5), "")
+
+
+def archive(folder: Path, name: str, **images: npt.NDArray[np.uint8]) -> ImageArchive:
+    write_images(folder / name, ((key, label_image(image)) for key, image in images.items()))
+    return ImageArchive(folder / name)
+
+
+def boxes(**labels: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+    """Label maps from `_<id>=(top, bottom, left, right)`."""
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for name, (top, bottom, left, right) in labels.items():
+        drawn[top:bottom, left:right] = int(name[1:])
+    return drawn
+
+
+SEEDS = boxes(_2=(10, 20, 10, 20), _5=(40, 50, 50, 70))
+TRUTH = boxes(_2=(5, 30, 5, 30), _255=(30, 32, 5, 30), _5=(35, 55, 45, 75))
+
+
+def test_the_oracle_is_g2_on_the_ground_truths_foreground(tmp_path: Path, record: Record) -> None:
+    seeds, truth = archive(tmp_path, "seeds.zip", a=SEEDS), archive(tmp_path, "truth.zip", a=TRUTH)
+    guide = oracle_guide(settings(), seeds, truth, record)
+    np.testing.assert_array_equal(guide, np.where(TRUTH == 255, 0, TRUTH))  # one seed in each object names it
+    image = np.asarray(Image.open(record.image), np.uint8)
+    np.testing.assert_array_equal(guide, fuse_g2(image, SEEDS, (TRUTH > 0) & (TRUTH < 255)))
+
+
+def test_salient_is_relative_to_the_photos_own_maximum(tmp_path: Path) -> None:
+    saliency = archive(tmp_path, "saliency.zip", a=np.array([[0, 49, 50, 100]], np.uint8), b=np.zeros((1, 4), np.uint8))
+    assert salient(0.5, saliency, "a").tolist() == [[False, False, True, True]]
+    assert salient(0.25, saliency, "a").tolist() == [[False, True, True, True]]
+    assert not salient(0.5, saliency, "b").any()
+
+
+def test_settings_reach_the_rules(tmp_path: Path, record: Record) -> None:
+    seeds, image = archive(tmp_path, "seeds.zip", a=SEEDS), np.asarray(Image.open(record.image), np.uint8)
+    both = boxes(_1=(5, 55, 5, 75)) > 0  # one component that both seeds touch
+    crf = {"bilateral_weight": 1.0, "bilateral_sigma_xy": 9.0, "bilateral_sigma_rgb": 90.0, "gaussian_weight": 1.0,
+           "gaussian_sigma_xy": 2.0, "steps": 3}  # fmt: skip
+    changed = settings(crf=crf, unary_clip=0.2, unary_blur_px=3.0, min_seed_px=50)
+    expected = fuse_g2(
+        image, SEEDS, both, crf=CRFParams(**crf), unary_clip=0.2, unary_blur_px=3.0, min_seed_px=50  # type: ignore[arg-type]
+    )  # fmt: skip
+    np.testing.assert_array_equal(guide_g2(changed, seeds, both, record), expected)
+    assert (guide_g2(settings(), seeds, both, record) != expected).any()
+    few = guide_g2(settings(min_seed_fraction=0.03), seeds, both, record)  # drops the seed of class 2, 100 of 4800 px
+    assert (few[both] == 5).all()
+
+    small = boxes(_1=(0, 7, 0, 7)) > 0  # 1.02 % of the photo
+    assert guide_g0(settings(), small, record).any()
+    assert not guide_g0(settings(min_saliency_fraction=0.02), small, record).any()
+    drawn = [guide_g0(settings(random_seed=number), both, record).max() for number in range(20)]
+    assert drawn == [fuse_g0("a", (2, 5), both, random_seed=number).max() for number in range(20)]
+    assert set(drawn) == {2, 5}
+
+
+def test_g1_asks_the_classifier_and_follows_the_settings(tmp_path: Path, record: Record) -> None:
+    def classify(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Class 5 (column 4) gains from a component on the right, class 2 from one on the left."""
+        left, right = images[:, :, : WIDTH // 2].mean((1, 2, 3)), images[:, :, WIDTH // 2 :].mean((1, 2, 3))
+        return np.stack([left * 0, left - right, left * 0, left * 0, right - left], 1)
+
+    components = boxes(_1=(5, 30, 5, 30), _2=(35, 55, 45, 75)) > 0
+    guide = guide_g1(settings(), components, classify, record)
+    np.testing.assert_array_equal(guide, boxes(_2=(5, 30, 5, 30), _5=(35, 55, 45, 75)))
+    image = np.asarray(Image.open(record.image), np.uint8)
+    np.testing.assert_array_equal(guide, fuse_g1(image, (2, 5), components, classify))
+    assert guide_g1(settings(min_saliency_fraction=0.128), components, classify, record)[10, 10] == 2
+    assert guide_g1(settings(min_saliency_fraction=0.131), components, classify, record)[10, 10] == 0
+
+
+def test_photos_without_ground_truth_need_no_oracle_guide(tmp_path: Path) -> None:
+    records = [Record(name, "train", "", "", 1, 1, (), "") for name in "abc"]
+    pixel = np.zeros((1, 1), np.uint8)
+    truth, oracle = archive(tmp_path, "truth.zip", a=pixel), archive(tmp_path, "oracle.zip", a=pixel)
+    guides = archive(tmp_path, "guides.zip", a=pixel, b=pixel, c=pixel)
+    assert [record.image_id for record in photos_in(oracle, records, truth)] == ["a"]
+    assert photos_in(guides, records, truth) == records
+    lacking = archive(tmp_path, "lacking.zip", b=pixel)  # a guide that should be there is an error when it is read
+    assert [record.image_id for record in photos_in(lacking, records, truth)] == ["a", "b"]
