@@ -3,7 +3,7 @@
 Maps come on grids that cover the photo from corner pixel to corner pixel (aligned corners).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,22 +51,36 @@ def heat_maps(
 ) -> npt.NDArray[np.float32]:
     """(L, h, w): one map per label (`gap`), or a single class-independent saliency map (`background_gradient`).
 
-    Averaged over `settings.scales` and, with `settings.flip`, over the mirrored photo.
+    Averaged over `settings.scales` and, with `settings.flip`, over the mirrored photo. With
+    `settings.gradient_scales` a class's map is the sum of two, each divided by its maximum: the class map, and the
+    finer `activation_gradient` averaged over those scales.
     """
     height, width = image.shape[:2]
-    base = input_size(height, width, settings.input_px, settings.geometry)
-    grid = [(side - 1) // 8 + 1 for side in base]
-    total: Tensor | None = None
-    for scale in settings.scales:
-        size = input_size(height, width, settings.input_px * scale, settings.geometry)
-        pixels = resized(image, *size).to(device)
-        for flipped in (False, True) if settings.flip else (False,):
-            maps = _maps(network, pixels.flip(3) if flipped else pixels, labels, settings.method)
-            maps = functional.interpolate(maps.flip(3) if flipped else maps, grid, mode="bilinear", align_corners=True)
-            total = maps if total is None else total + maps
-    assert total is not None
-    views = len(settings.scales) * (2 if settings.flip else 1)
-    return cast(npt.NDArray[np.float32], (total[0] / views).cpu().numpy())
+    grid = [(side - 1) // 8 + 1 for side in input_size(height, width, settings.input_px, settings.geometry)]
+
+    def averaged(scales: list[float], maps_of: Callable[[Tensor], Tensor]) -> Tensor:
+        views = []
+        for scale in scales:
+            size = input_size(height, width, settings.input_px * scale, settings.geometry)
+            pixels = resized(image, *size).to(device)
+            for flipped in (False, True) if settings.flip else (False,):
+                maps = maps_of(pixels.flip(3) if flipped else pixels)
+                maps = maps.flip(3) if flipped else maps
+                views.append(functional.interpolate(maps, grid, mode="bilinear", align_corners=True)[0])
+        return torch.stack(views).mean(0)
+
+    maps = averaged(settings.scales, lambda pixels: _maps(network, pixels, labels, settings.method))
+    if settings.gradient_scales:
+        classifier = cast(Classifier, network)
+        finer = averaged(settings.gradient_scales, lambda pixels: activation_gradient(classifier, pixels, labels))
+        maps = _over_maximum(maps) + _over_maximum(finer)
+    return cast(npt.NDArray[np.float32], maps.cpu().numpy())
+
+
+def _over_maximum(maps: Tensor) -> Tensor:
+    """Each of (L, h, w) without its negative part and divided by its maximum."""
+    maps = maps.clamp(min=0)
+    return maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
 def _maps(network: nn.Module, pixels: Tensor, labels: npt.NDArray[np.intp], method: str) -> Tensor:
@@ -87,6 +101,23 @@ def gradient_saliency(classifier: Classifier, images: Tensor) -> Tensor:
     low = low.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(classifier.scores_from_stride8(low).float().sum(), low)
     return gradient.abs().amax(1, keepdim=True)
+
+
+def activation_gradient(classifier: Classifier, images: Tensor, labels: npt.NDArray[np.intp]) -> Tensor:
+    """(B, L, h8, w8): where the stride-8 features speak for a class: Σ over channels of max(0, feature · gradient).
+
+    The gradient is that of the class's score; 3×3 averages smooth its checkerboard. After LayerCAM (Jiang et al. 2021),
+    with the product's sign for the gradient's, because linear bottlenecks have features of either sign.
+    """
+    with torch.no_grad():
+        low = classifier.stride8(images)
+    low = low.detach().requires_grad_()
+    scores = classifier.scores_from_stride8(low).float().sum(0)
+    maps = []
+    for label in labels.tolist():
+        (gradient,) = torch.autograd.grad(scores[label], low, retain_graph=True)
+        maps.append((gradient * low.detach()).clamp(min=0).sum(1).float())
+    return functional.avg_pool2d(torch.stack(maps, 1), 3, 1, 1, count_include_pad=False)
 
 
 def photo_maps(

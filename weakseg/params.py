@@ -100,11 +100,22 @@ class Training(Section):
 
 
 class ClassifierAugmentation(Section):
-    """Random changes of a classifier's training photo; 0 and false are none."""
+    """Random changes of a classifier's training photo; null, 0 and false are none.
 
+    `crop_area` is the share of the photo, [smallest, largest], that a random window shows, resized to the input's
+    square; its sides are to each other as 3:4 to 4:3. `crop_borders_fraction` is GS's cut of each border.
+    """
+
+    crop_area: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)] | None
     crop_borders_fraction: Annotated[float, Field(ge=0, lt=0.5)]
     flip: bool
     colour_jitter: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ClassifierAugmentation":
+        if self.crop_area is not None and self.crop_area[0] > self.crop_area[1]:
+            raise ValueError("crop_area must be [smallest, largest]")
+        return self
 
 
 class SegmenterAugmentation(Section):
@@ -125,13 +136,23 @@ class SaliencyAugmentation(SegmenterAugmentation):
 
 
 class Cam(Section):
-    """How a classifier's heat maps are made: class maps (`gap`), or the gradient whose least values are background."""
+    """How a classifier's heat maps are made: class maps (`gap`), or the gradient whose least values are background.
+
+    `gradient_scales` adds to class maps the finer maps of `cams.activation_gradient` at these scales; [] adds none.
+    """
 
     method: Literal["gap", "background_gradient"]
     input_px: Side
     geometry: Literal["warp", "aspect"]
     scales: Annotated[list[Positive], Field(min_length=1)]
+    gradient_scales: list[Positive]
     flip: bool
+
+    @model_validator(mode="after")
+    def _of_class_maps(self) -> "Cam":
+        if self.gradient_scales and self.method != "gap":
+            raise ValueError("gradient_scales needs method gap")
+        return self
 
 
 class Classifier(Section):

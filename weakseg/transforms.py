@@ -83,6 +83,24 @@ def crop_borders(image: Image, most_fraction: float, rng: np.random.Generator) -
     return image[rows, columns]
 
 
+def crop_area(image: Image, smallest: float, largest: float, rng: np.random.Generator) -> Image:
+    """A random window that shows a share of the image between `smallest` and `largest`, sides 3:4 to 4:3.
+
+    An image too long for such a window gives its centre square instead of one.
+    """
+    height, width = image.shape[:2]
+    for _ in range(10):
+        area = rng.uniform(smallest, largest) * height * width
+        ratio = float(np.exp(rng.uniform(-1, 1) * np.log(4 / 3)))
+        rows, columns = max(round((area / ratio) ** 0.5), 1), max(round((area * ratio) ** 0.5), 1)
+        if rows <= height and columns <= width:
+            top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+            return image[top : top + rows, left : left + columns]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
 def fit_square(image: Image, side_px: int) -> Image:
     """Longest side to `side_px`, the rest padded by reflection."""
     scaled = rescale(image, side_px / max(image.shape[:2]))[:side_px, :side_px]

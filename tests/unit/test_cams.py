@@ -49,7 +49,14 @@ def photo(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def cam(**changes: object) -> Cam:
-    settings = {"method": "gap", "input_px": 65, "geometry": "aspect", "scales": [1.0], "flip": False}
+    settings = {
+        "method": "gap",
+        "input_px": 65,
+        "geometry": "aspect",
+        "scales": [1.0],
+        "gradient_scales": [],
+        "flip": False,
+    }
     return Cam.model_validate({**settings, **changes})
 
 
@@ -140,6 +147,28 @@ def test_averages_over_scales_come_on_the_first_scales_grid() -> None:
     larger = functional.interpolate(larger, (9, 7), mode="bilinear", align_corners=True)
     averaged = maps_of(image, scales=[1.0, 2.0])
     np.testing.assert_allclose(averaged, (maps_of(image) + larger[0].numpy()) / 2, atol=1e-5)
+
+
+def test_activation_gradient_by_hand() -> None:
+    network = Stub().double()
+    network.extract, network.classify = network.extract.double(), network.classify.double()
+    images = torch.from_numpy(photo(33, 41)).permute(2, 0, 1)[None]
+    low = network.stride8(images)
+    gradient = network.classify[[2, 0]] * (1 - torch.tanh(low) ** 2) / low[0, 0].numel()  # (2, K, h, w)
+    product = (low * gradient).clamp(min=0).sum(1)[None]
+    padded = functional.pad(product, (1, 1, 1, 1), value=float("nan"))
+    by_hand = functional.unfold(padded.flatten(0, 1)[:, None], 3).nanmean(1).view(1, 2, 5, 6)
+    maps = cams.activation_gradient(network, images, np.array([2, 0]))
+    torch.testing.assert_close(maps.double(), by_hand, rtol=1e-5, atol=0)
+
+
+def test_finer_maps_are_added_each_over_its_maximum() -> None:
+    image = photo(65, 49)
+    coarse = np.maximum(maps_of(image), 0)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    finer = cams.activation_gradient(Stub(), pixels, np.array([2, 0]))[0].numpy()
+    expected = coarse / coarse.max((1, 2), keepdims=True) + finer / finer.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(maps_of(image, gradient_scales=[1.0]), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("geometry", "grid"), [("warp", (9, 9)), ("aspect", (9, 7))])

@@ -225,6 +225,15 @@ def test_scales_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
     message = complaint(tmp_path, content)
     assert keys_of(message) == ["train_saliency.augmentation"]
     assert "[smallest, largest]" in message
+    content = toy()
+    put(content, "classifiers.seeder.augmentation.crop_area", [1.0, 0.5])
+    assert keys_of(complaint(tmp_path, content)) == ["classifiers.seeder.augmentation"]
+
+
+def test_finer_maps_need_class_maps(tmp_path: Path) -> None:
+    content = toy()
+    put(content, "classifiers.background.cam.gradient_scales", [1.0])
+    assert keys_of(complaint(tmp_path, content)) == ["classifiers.background.cam"]
 
 
 @pytest.mark.parametrize(("threshold", "coverage"), [(0.2, 0.1), (None, None)])

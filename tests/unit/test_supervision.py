@@ -144,7 +144,7 @@ def test_multi_hot() -> None:
 
 
 def classification(records: list[Record], geometry: str = "pad", **changes: object) -> ClassificationSamples:
-    values = {"crop_borders_fraction": 0.0, "flip": False, "colour_jitter": 0.0, **changes}
+    values = {"crop_area": None, "crop_borders_fraction": 0.0, "flip": False, "colour_jitter": 0.0, **changes}
     return ClassificationSamples(records, NUM_CLASSES, 65, geometry, ClassifierAugmentation.model_validate(values))
 
 
@@ -183,7 +183,10 @@ def test_classification_flips_half_of_the_time(records: list[Record]) -> None:
     assert mirrored + sum(torch.equal(image, plain) for image in flipped) == 40
 
 
-@pytest.mark.parametrize("change", [{"crop_borders_fraction": 0.2}, {"colour_jitter": 0.3}, {"flip": True}])
+@pytest.mark.parametrize(
+    "change",
+    [{"crop_borders_fraction": 0.2}, {"crop_area": [0.3, 0.9]}, {"colour_jitter": 0.3}, {"flip": True}],
+)
 def test_classification_augmentations_follow_the_generator(records: list[Record], change: dict[str, object]) -> None:
     samples = classification(records, **change)
     drawn = {samples.sample(0, np.random.default_rng(seed))["images"].numpy().tobytes() for seed in range(8)}

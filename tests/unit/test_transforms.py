@@ -235,3 +235,27 @@ def test_grid_side_is_the_next_side_on_the_grid(length: int, stride: int) -> Non
     side = transforms.grid_side(length, stride)
     assert (side - 1) % stride == 0
     assert length <= side < length + stride
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 1000))
+def test_crop_area_is_inside_and_never_empty(height: int, width: int, random_seed: int) -> None:
+    image = np.arange(height * width * 3, dtype=np.int64).reshape(height, width, 3)
+    window = transforms.crop_area(image, 0.3, 0.6, np.random.default_rng(random_seed))  # type: ignore[arg-type]
+    assert window.size > 0
+    row, column = divmod(int(window[0, 0, 0]) // 3, width)
+    np.testing.assert_array_equal(window, image[row : row + window.shape[0], column : column + window.shape[1]])
+
+
+def test_crop_area_keeps_to_its_shares_and_proportions() -> None:
+    image = np.zeros((300, 400, 3), np.uint8)
+    windows = [transforms.crop_area(image, 0.3, 0.6, np.random.default_rng(seed)).shape for seed in range(200)]
+    shares = np.array([rows * columns / 120000 for rows, columns, _ in windows])
+    ratios = np.array([columns / rows for rows, columns, _ in windows])
+    assert 0.29 < shares.min() < 0.32 and 0.58 < shares.max() < 0.61
+    assert 0.74 < ratios.min() < 0.77 and 1.30 < ratios.max() < 1.35
+
+
+def test_crop_area_of_a_strip_is_its_centre() -> None:
+    strip = np.arange(100, dtype=np.uint8).reshape(1, 100, 1).repeat(3, 2)
+    assert transforms.crop_area(strip, 0.9, 1.0, np.random.default_rng(0))[0, :, 0].tolist() == [49]
