@@ -74,10 +74,11 @@ class ClassificationSamples:
         record, augmentation = self.records[index], self.augmentation
         image = photos.read_photo(Path(record.image))
         image = transforms.crop_borders(image, augmentation.crop_borders_fraction, rng)
+        geometry = self.geometry
         if augmentation.crop_area is not None:
-            image = transforms.crop_area(image, *augmentation.crop_area, rng)
-        warped = augmentation.crop_area is not None
-        image = classifier_input(image, self.input_px, "warp" if warped else self.geometry)
+            smallest, largest = augmentation.crop_area
+            image, geometry = transforms.crop_area(image, smallest, largest, rng), "warp"
+        image = classifier_input(image, self.input_px, geometry)
         if augmentation.flip and rng.random() < 0.5:
             image = transforms.flip(image)
         image = transforms.jitter_colours(image, augmentation.colour_jitter, rng)
