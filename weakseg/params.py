@@ -35,6 +35,7 @@ def _on_grid(side_px: int) -> int:
 
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+CuesName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*_cues$")]  # no other stage writes such a file
 BackboneName = Literal["efficientnet_lite0", "vgg16", "resnet101"]
 
 
@@ -192,6 +193,13 @@ class Cues(Section):
     grid: Annotated[int, Field(ge=2, le=513)]
 
 
+class PublishedCues(Section):
+    """Files of the cues that SEC's authors published; `data/<name>.npz` can then supervise experiments."""
+
+    cues: str
+    image_list: str
+
+
 class CRF(Section):
     """Dense CRF (SPEC §10): weights, σ_xy in px, σ_rgb in grey levels."""
 
@@ -332,6 +340,7 @@ class Params(Section):
     saliency: SaliencyData
     classifiers: dict[Name, Classifier]
     make_cues: Cues
+    import_cues: dict[CuesName, PublishedCues]
     make_seeds: Seeds
     make_grabcut_masks: GrabCut
     train_saliency: SaliencyNetwork

@@ -267,6 +267,15 @@ def test_names_that_could_not_be_stages_and_files_are_refused(tmp_path: Path, na
     assert f"experiments.{name}" in complaint(tmp_path, content)
 
 
+@pytest.mark.parametrize("name", ["cues", "seeds", "_cues", "A_cues", "a/b_cues", "published"])
+def test_imported_cues_cannot_take_another_stages_file(tmp_path: Path, name: str) -> None:
+    content = toy()
+    content["import_cues"] = {"published_cues": {"cues": "a", "image_list": "b"}}
+    assert read_keys("import_cues.published_cues.cues", files=[written(tmp_path, content)]) == "a"
+    content["import_cues"] = {name: {"cues": "a", "image_list": "b"}}
+    assert f"import_cues.{name}" in complaint(tmp_path, content)
+
+
 def test_a_repeated_key_is_refused_with_its_line(tmp_path: Path) -> None:
     text = TOY.read_text(encoding="utf-8")
     line = text.splitlines().index("make_cues:") + 2  # counted from 1, the line after it

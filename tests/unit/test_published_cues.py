@@ -6,16 +6,19 @@ import builtins
 import gzip
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from weakseg import published_cues
+from stages import import_cues
+from weakseg import array_pickles
+from weakseg.artifacts import ArrayArchive, Record, read_cues, write_class_names, write_manifest
 from weakseg.cues import coverage
 from weakseg.errors import UserError
-from weakseg.published_cues import read_published_cues
+from weakseg.published_cues import CLASS_NAMES, check_matches, read_published_cues
 
 AUTHORS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sec_authors"
 LIST = "2008_000001.jpg 0\n2009_000002.jpg 1\n"
@@ -185,16 +188,34 @@ def test_arrays_of_no_integers_are_refused(tmp_path: Path, dtype: bytes) -> None
 
 def test_too_much_decompressed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = python2_pickle(good_entries())
-    monkeypatch.setattr(published_cues, "MAX_PICKLE_BYTES", len(content) - 1)
+    monkeypatch.setattr(array_pickles, "MAX_PICKLE_BYTES", len(content) - 1)
     assert "holds more than" in refusal(tmp_path, content)
-    monkeypatch.setattr(published_cues, "MAX_PICKLE_BYTES", len(content))
+    monkeypatch.setattr(array_pickles, "MAX_PICKLE_BYTES", len(content))
     assert len(read_published_cues(*write(tmp_path, content))) == 2
 
 
 def test_opcodes_that_take_much_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "memo places" in refusal(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.")  # LONG_BINPUT 2^31 - 1
-    monkeypatch.setattr(published_cues, "MAX_OPCODES", 1000)
+    monkeypatch.setattr(array_pickles, "MAX_OPCODES", 1000)
     assert "more than 1000 opcodes" in refusal(tmp_path, b"\x80\x04" + b"\x8f" * 1000 + b".")  # a thousand sets
+
+
+@pytest.mark.parametrize("nest", [b"\x85", b"\x85q\x01h\x01\x86", b"t("], ids=["TUPLE1", "by memo", "TUPLE"])
+def test_deeply_nested_tuples_are_refused_before_they_are_hashed(tmp_path: Path, nest: bytes) -> None:
+    """As keys of a dict they would be hashed by a C function that calls itself, until the stack is gone."""
+    opening = b"(" * 300_001 if nest == b"t(" else b""
+    nested = opening + b")" + (b"t" * 300_001 if opening else nest * 300_000)
+    assert "nests tuples more than" in refusal(tmp_path, b"\x80\x02}" + nested + b"K\x01s.")
+
+
+def test_a_compressed_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cues_path, list_path = write(tmp_path, bytes(array_pickles.MAX_PICKLE_BYTES + 1))
+    assert cues_path.stat().st_size < 2**19
+    with pytest.raises(UserError, match=r"cues.pickle.gz: holds more than \d+ bytes; refused"):
+        read_published_cues(cues_path, list_path)
+    list_path.write_bytes(gzip.compress(bytes(17 * 2**20)))
+    with pytest.raises(UserError, match=r"list.txt: holds more than \d+ bytes; refused"):
+        read_published_cues(cues_path, list_path)
 
 
 @pytest.mark.parametrize(
@@ -246,14 +267,75 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         read_published_cues(cues_path, list_path)
 
 
+# --- matched to a data set ----------------------------------------------------------------------------------------------
+
+
+def record(image_id: str, *labels: int) -> Record:
+    return Record(image_id, "train", f"{image_id}.jpg", "", 500, 375, labels, "")
+
+
+def import_into(folder: Path, cues_path: Path, list_path: Path, records: list[Record]) -> ArrayArchive:
+    """What the stage writes for these training photos of VOC's classes."""
+    write_manifest(folder / "manifest.csv", [*records, replace(record("val", 1), split="val")])
+    write_class_names(folder / "classes.txt", CLASS_NAMES)
+    arguments = {
+        "manifest": "manifest.csv", "classes": "classes.txt", "cues": cues_path, "image-list": list_path, "out": "out.npz",
+    }  # fmt: skip
+    flat = [text for name, path in arguments.items() for text in (f"--{name}", str(folder / path))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["import_cues", *flat])
+        import_cues.main()
+    return ArrayArchive(folder / "out.npz")
+
+
+def test_the_stage_writes_the_training_photos_cues(tmp_path: Path) -> None:
+    """By image id, in the manifest's order; a tag without cue and a published photo that is not there do no harm."""
+    paths = write(tmp_path, python2_pickle(good_entries()), LIST)
+    archive = import_into(tmp_path, *paths, [record("2009_000002", 1, 5)])
+    assert archive.names()[0] == "2009_000002/labels" and "2008_000001/labels" not in archive
+    cues = read_cues(archive, "2009_000002")
+    assert cues.shape == (21, 41, 41) and np.argwhere(cues).tolist() == [[1, 2, 3]]
+
+
+def test_photos_without_published_cues_are_counted_and_listed(tmp_path: Path) -> None:
+    cues = read_published_cues(*write(tmp_path, python2_pickle(good_entries())))
+    records = [record(f"new_{number}", 1) for number in range(12)] + [record("2009_000002", 1)]
+    with pytest.raises(UserError, match="nothing for 12 of 13 training photos") as raised:
+        check_matches(cues, records, CLASS_NAMES)
+    assert "new_9, …" in str(raised.value) and "new_10" not in str(raised.value)
+    check_matches(cues, records[12:], CLASS_NAMES)
+
+
+def test_cues_of_classes_that_the_tags_lack_are_refused(tmp_path: Path) -> None:
+    cues = read_published_cues(*write(tmp_path, python2_pickle(good_entries())))
+    with pytest.raises(UserError, match=r"1 photos .* tags lack \(2008_000001: bird, tvmonitor\)"):
+        check_matches(cues, [record("2008_000001", 2), record("2009_000002", 1)], CLASS_NAMES)
+
+
+@pytest.mark.parametrize(
+    "names", [CLASS_NAMES[:-1], CLASS_NAMES[1:], ("background", *sorted(CLASS_NAMES[1:], reverse=True))]
+)
+def test_other_classes_or_another_order_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    cues = read_published_cues(*write(tmp_path, python2_pickle(good_entries())))
+    with pytest.raises(UserError, match="VOC's classes in VOC's order"):
+        check_matches(cues, [], names)
+
+
 @pytest.mark.skipif(not AUTHORS.is_dir(), reason="shared/data/sec_authors is not there")
-def test_the_published_cues_have_the_published_coverage() -> None:
-    """SPEC section 3: foreground 14.2 %, background 9.8 %, none 76.0 %; no overlap; a cue for every label."""
-    cues = read_published_cues(AUTHORS / "sec_localization_cues.pickle.gz", AUTHORS / "sec_input_list.txt")
-    assert len(cues) == 10582 and "2008_007028" in cues
+def test_the_published_cues_have_the_published_coverage(tmp_path: Path) -> None:
+    """SPEC section 3: foreground 14.2 %, background 9.8 %, none 76.0 %; no overlap; a cue for every label.
+
+    Read from what the stage writes for a manifest of all 10 582 photos.
+    """
+    paths = AUTHORS / "sec_localization_cues.pickle.gz", AUTHORS / "sec_input_list.txt"
+    published = read_published_cues(*paths)
+    assert len(published) == 10582 and "2008_007028" in published
+    records = [record(image_id, *labels.tolist()) for image_id, (labels, _) in published.items()]
+    archive = import_into(tmp_path, *paths, records)
     shares = []
-    for labels, mask in cues.values():
-        shares.append(coverage(mask))
-        assert mask.sum(0).max() == 1
-        assert len(labels) > 0 and mask[labels].any((1, 2)).all()
+    for image_id, (labels, mask) in published.items():
+        cues = read_cues(archive, image_id)
+        assert np.array_equal(cues, mask) and cues.sum(0).max() == 1
+        assert len(labels) > 0 and cues[labels].any((1, 2)).all()
+        shares.append(coverage(cues))
     assert np.round(100 * np.mean(shares, 0), 1).tolist() == [14.2, 9.8, 76.0]

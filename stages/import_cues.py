@@ -1,0 +1,33 @@
+"""SEC's localization cues as its authors published them, for the training photos of this data set."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy.typing as npt
+from tqdm import tqdm
+
+from weakseg.artifacts import cue_arrays, read_class_names, read_manifest, write_arrays
+from weakseg.published_cues import check_matches, read_published_cues
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, manifest="manifest", classes="class names", cues="the authors' pickle, compressed or not",
+        image_list="the authors' list of file names and numbers", out=".npz to write",
+        reads_params=False,
+    ).parse_args()  # fmt: skip
+    published = read_published_cues(paths.cues, paths.image_list)
+    records = read_manifest(paths.manifest, "train")
+    check_matches(published, records, read_class_names(paths.classes))
+    print(f"{len(records)} training photos have published cues; {len(published) - len(records)} others are left out")
+
+    def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for record in tqdm(records, "published cues", unit="image", disable=None):
+            yield from cue_arrays(record.image_id, published[record.image_id][1])
+
+    write_arrays(paths.out, arrays())
+
+
+if __name__ == "__main__":
+    run(main)
