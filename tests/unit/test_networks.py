@@ -21,6 +21,7 @@ from weakseg.networks import (
     copy_matching,
     load_pretrained,
 )
+from weakseg.params import VGG16Classifier
 
 SIDE = 129
 GRIDS = {"gap_lowres": 9, "gap_highres": 17, "gap_roi": 17, "gap_deeplab": 17, "classifier": 5}  # lite0, 129 px
@@ -102,6 +103,29 @@ def test_classifiers_of_the_papers_backbones(network: ClassifierName, backbone: 
     assert low.shape == (1, 512, 41, 41)
     assert classifier(images).shape == classifier.scores_from_stride8(low).shape == (1, 20)
     assert [layer.weight.shape[:1] for layer in classifier.last_layers()] == [(20,)]
+
+
+def test_the_papers_variants_of_vgg16_can_be_chosen() -> None:
+    """SPEC §2: SEC's own foreground net has no ReLU after fc7, plain VGG 4096 channels, released DeepLab GAP a pool5."""
+
+    def convs_and_layers(network: ClassifierName, **variant: object) -> tuple[dict[str, nn.Conv2d], set[str]]:
+        with torch.device("meta"):
+            built = build_classifier(network, "vgg16", 20, 0.5, **variant)
+        return built.named_convs(), {name for name, _ in built.layers.named_children()}
+
+    assert "relu7" in convs_and_layers("gap_highres")[1]
+    assert "relu7" not in convs_and_layers("gap_highres", relu_after_fc7=False)[1]
+    assert convs_and_layers("classifier")[0]["fc7"].out_channels == 1024
+    wide, _ = convs_and_layers("classifier", fc_channels=4096)
+    assert (wide["fc6"].out_channels, wide["fc7"].weight.shape[:2], wide["fc8"].in_channels) == (
+        4096,
+        (4096, 4096),
+        4096,
+    )
+    assert "pool5" not in convs_and_layers("gap_deeplab")[1]
+    assert "pool5" in convs_and_layers("gap_deeplab", deeplab_pool5=True)[1]
+    variant = VGG16Classifier(fc_channels=4096, relu_after_fc7=False, deeplab_pool5=True).model_dump()
+    assert isinstance(build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.5, **variant), GapClassifier)
 
 
 # --- segmenters ------------------------------------------------------------------------------------------------
@@ -254,6 +278,17 @@ def test_folders_and_files_cut_short_are_named(backbone: networks.BackboneName, 
     for name in ("folder.pth", "cut.pth"):
         with pytest.raises(UserError, match=name):
             load_pretrained(network, backbone, str(tmp_path / name), False)
+
+
+@pytest.mark.parametrize("backbone", networks.BackboneName.__args__)
+def test_another_normalization_can_be_asked_for(backbone: networks.BackboneName) -> None:
+    """SPEC §1: SEC's segmenter subtracts (104, 117, 123), not the mean that its weights were trained with."""
+    segmenter = build_segmenter("largefov", backbone, 7, 0.0, False)
+    before = networks.normalization_of(segmenter)
+    load_pretrained(segmenter, backbone, "none", False, None)
+    assert networks.normalization_of(segmenter) == before != "caffe_sec"
+    load_pretrained(segmenter, backbone, "none", False, "caffe_sec")
+    assert networks.normalization_of(segmenter) == "caffe_sec"
 
 
 @pytest.mark.parametrize("backbone", networks.BackboneName.__args__)

@@ -125,12 +125,14 @@ def result_of(run: Run) -> tuple[dict[str, bytes], str]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_workers_do_not_matter(optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = result_of(run_in(tmp_path, optimizer=optimizer))
-    for workers in ("1", "3"):
+@pytest.mark.parametrize(("optimizer", "schedule"), [("adamw", "poly"), ("sgd", "step")])
+def test_workers_do_not_matter(optimizer: str, schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_in(tmp_path, optimizer=optimizer, schedule={"kind": schedule})
+    alone = result_of(run)
+    assert result_of(run) == alone
+    for workers in ("1", "2", "3"):
         monkeypatch.setenv("WEAKSEG_WORKERS", workers)
-        assert result_of(run_in(tmp_path, optimizer=optimizer)) == alone
+        assert result_of(run) == alone
 
 
 def test_random_state_from_outside_does_not_matter_but_the_seed_does(tmp_path: Path) -> None:
