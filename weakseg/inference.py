@@ -29,7 +29,15 @@ class GridScores:
 def predict_grid(
     network: nn.Module, image: npt.NDArray[np.uint8], geometry: str, input_px: int | None, device: torch.device
 ) -> GridScores:
-    """Log-probabilities of one photo on the network's grid.
+    """Log-probabilities of one photo on the network's grid."""
+    pixels, extent = network_input(image, geometry, input_px)
+    return GridScores(log_probs(network, pixels.unsqueeze(0), device)[0], extent)
+
+
+def network_input(
+    image: npt.NDArray[np.uint8], geometry: str, input_px: int | None
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """(3, h, w) uint8, and the height and width in px that its grid will cover.
 
     `warp` (SEC): the whole photo squeezed to input_px squared. `crop` (GS): the photo at its own size, padded by
     reflection at the right and bottom to input_px where it is smaller, else to the next side of 16·k + 1 px.
@@ -37,13 +45,16 @@ def predict_grid(
     height, width = image.shape[:2]
     if geometry == "warp":
         assert input_px is not None
-        pixels, extent = resized(image, input_px, input_px), (height, width)
-    else:
-        extent = tuple(transforms.grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in (height, width))  # type: ignore[assignment]
-        pixels = as_image_tensor(transforms.pad_reflect(image, *extent)).unsqueeze(0)
+        return resized(image, input_px, input_px)[0], (height, width)
+    rows, columns = (transforms.grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in (height, width))
+    return as_image_tensor(transforms.pad_reflect(image, rows, columns)), (rows, columns)
+
+
+def log_probs(network: nn.Module, pixels: torch.Tensor, device: torch.device) -> Maps:
+    """(B, C, h, w) of photos (B, 3, H, W) of one size; in bf16 on a GPU."""
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         logits = network(pixels.to(device)).float()
-    return GridScores(functional.log_softmax(logits, 1)[0].cpu().numpy(), extent)
+    return np.asarray(functional.log_softmax(logits, 1).cpu().numpy(), np.float32)
 
 
 def upsampled(grid: GridScores, height: int, width: int, geometry: str) -> Maps:
@@ -71,3 +82,8 @@ def read_grid(archive: ArrayArchive, image_id: str) -> GridScores:
     _, scores = read_maps(archive, image_id)
     height, width = (int(side) for side in archive[f"{image_id}/extent"])
     return GridScores(scores, (height, width))
+
+
+def as_stored(grid: GridScores) -> GridScores:
+    """Rounded as `map_arrays` stores scores, so that masks made without the archive are those made from it."""
+    return GridScores(grid.scores.astype(np.float16).astype(np.float32), grid.extent)

@@ -21,7 +21,18 @@ import pytest
 import yaml
 from PIL import Image
 
-from weakseg.artifacts import ArrayArchive, Record, read_class_names, read_cues, read_manifest, read_maps, voc_palette
+from weakseg import load_segmenter
+from weakseg.artifacts import (
+    ArrayArchive,
+    ImageArchive,
+    Record,
+    read_class_names,
+    read_cues,
+    read_manifest,
+    read_maps,
+    voc_palette,
+)
+from weakseg.photos import read_photo
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("dvc.yaml", "stages", "weakseg", "profiles", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
@@ -284,6 +295,16 @@ def test_masks_have_the_photos_sizes_class_ids_and_vocs_colours(pristine: Repo, 
     check_label_pictures(data / folder / f"{experiment}.zip", records, lambda _: set(range(num_classes)))
 
 
+@pytest.mark.parametrize("experiment", ["sec", "guided"])
+def test_a_models_folder_is_all_it_takes_to_get_the_same_masks(pristine: Repo, experiment: str, tmp_path: Path) -> None:
+    shutil.copytree(pristine.folder / "models" / "segmenter" / experiment, tmp_path / "model")
+    segmenter = load_segmenter(tmp_path / "model", "cpu")
+    masks = ImageArchive(pristine.folder / "data" / "masks" / f"{experiment}.zip")
+    for record in pristine.records("val"):
+        mask = segmenter.segment(read_photo(pristine.folder / record.image))
+        np.testing.assert_array_equal(mask, masks[record.image_id])
+
+
 def test_seeds_and_guides_hold_only_the_photos_own_tags(pristine: Repo) -> None:
     data, records = pristine.folder / "data", pristine.records("train")
     assert len(records) == NUM_TRAIN
@@ -363,7 +384,11 @@ def test_a_changed_crf_reruns_its_descendants_only_and_dvc_compares_the_numbers(
     # equal masks need no second evaluation, and a network of four steps may paint nothing that a CRF could change
     differ = [path.stem for path in masks if path.read_bytes() != bytes_before[path.stem]]
     assert differ and set(differ) <= set(users)
-    expected = of_experiments(users, "postprocess") | of_experiments(differ, "evaluate") | {"summarize", "report"}
+    expected = (
+        of_experiments(users, "postprocess", "write_test_rule")
+        | of_experiments(differ, "evaluate")
+        | {"summarize", "report"}
+    )
     assert ran == expected
     now = {name: repo.json(f"metrics/{name}.json") for name in EXPERIMENTS}
     assert all(now[name]["miou"] == before[name]["miou"] for name in EXPERIMENTS)
@@ -403,7 +428,10 @@ def test_an_experiment_runs_from_the_command_line(repo: Repo) -> None:
     output = repo.dvc(
         "exp", "run", "--name", "blunt", "--set-param", "crf.sec.steps=1", "--set-param", "crf.sec.bilateral_weight=0.0"
     )
-    assert stages_run(output) <= of_experiments(["sec"], "postprocess", "evaluate") | {"summarize", "report"}
+    assert stages_run(output) <= of_experiments(["sec"], "write_test_rule", "postprocess", "evaluate") | {
+        "summarize",
+        "report",
+    }
     assert "postprocess@sec" in stages_run(output)
     assert repo.params()["crf"]["sec"]["steps"] == 1
     rows = json.loads(repo.dvc("exp", "show", "--json"))

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from stages.report import sources
+from weakseg.models import DESCRIPTION, WEIGHTS
 from weakseg.params import Report
+from weakseg.test_rule import TEST_RULE
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
@@ -23,6 +25,10 @@ RAW_DATA = {
     "import_cues": {"${item.cues}", "${item.image_list}"},
 }
 WHOLE_FOLDERS = {"report": ("--data", "--metrics")}  # it looks at whatever is there; its deps say at what
+MODEL_FOLDERS = {
+    "train_segmenter",
+    "predict",
+}  # their --model stands for weights and description: not for the test rule
 NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
 
 
@@ -142,6 +148,19 @@ def script_options(stage: Stage) -> tuple[set[str], set[str]]:
     return paths, {pattern_of(call.args[0]) for call in called(tree, "add_argument")}
 
 
+def folder_options(stage: Stage) -> tuple[str, ...]:
+    """Options that name a folder of which dvc.yaml lists files."""
+    return WHOLE_FOLDERS.get(stage.name, ()) + (("--model",) if stage.name in MODEL_FOLDERS else ())
+
+
+@pytest.mark.parametrize("name", sorted(MODEL_FOLDERS))
+def test_another_test_rule_neither_trains_nor_predicts_again(name: str) -> None:
+    stage = stage_named(name)
+    listed = {path for path in (*stage.deps, *stage.outputs) if path.startswith("models/segmenter/")}
+    assert listed == {f"models/segmenter/${{key}}/{file}" for file in (DESCRIPTION, WEIGHTS)}
+    assert stage_named("write_test_rule").outputs == [f"models/segmenter/${{key}}/{TEST_RULE}"]
+
+
 # --- (a) deps = modules imported --------------------------------------------------------------------------------------------
 
 
@@ -160,8 +179,14 @@ def test_imports_inside_functions_and_of_packages_count(tmp_path: Path) -> None:
 
 
 def test_no_module_is_imported_in_a_way_that_this_file_does_not_see() -> None:
-    for path in [*(ROOT / "weakseg").glob("*.py"), *(ROOT / "stages").glob("*.py")]:
+    """But for weakseg/__init__.py, which imports the segmenter for users of the package, and for no stage."""
+    files = [*(ROOT / "weakseg").glob("*.py"), *(ROOT / "stages").glob("*.py")]
+    for path in (file for file in files if file != ROOT / "weakseg" / "__init__.py"):
         tree = tree_of(path)
+        assert not {"weakseg.PhotoSegmenter", "weakseg.load_segmenter"} & set(imported_names(path)), path
+        assert "weakseg" not in {
+            alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }, path
         assert not called(tree, "import_module") and not called(tree, "__import__"), path
 
 
@@ -214,16 +239,16 @@ def test_the_command_gives_the_script_all_its_options_and_no_other(stage: Stage)
 @each_stage
 def test_every_path_argument_is_a_dep_or_an_output(stage: Stage) -> None:
     paths, _ = script_options(stage)
-    whole = WHOLE_FOLDERS.get(stage.name, ())
+    whole = folder_options(stage)
     arguments = {stage.options[option] for option in paths - NOT_TRACKED - set(whole)}
     assert arguments <= {*stage.deps, *stage.outputs}
     for option in whole:
-        assert any(dep.startswith(f"{stage.options[option]}/") for dep in stage.deps)
+        assert any(path.startswith(f"{stage.options[option]}/") for path in (*stage.deps, *stage.outputs))
 
 
 @each_stage
 def test_every_dep_and_output_is_an_argument(stage: Stage) -> None:
-    folders = tuple(f"{stage.options[option]}/" for option in WHOLE_FOLDERS.get(stage.name, ()))
+    folders = tuple(f"{stage.options[option]}/" for option in folder_options(stage))
     arguments = set(stage.options.values())
     missing = {
         path for path in (*stage.data_deps, *stage.outputs) if path not in arguments and not path.startswith(folders)

@@ -1,0 +1,21 @@
+"""Write how one experiment's segmenter is used on a photo, so that its folder is all it takes to use it elsewhere."""
+
+from weakseg.lattice import CRFParams
+from weakseg.params import CRF, Experiment, read_keys
+from weakseg.stage import arguments, run
+from weakseg.test_rule import Rule, write_rule
+
+
+def main() -> None:
+    parser = arguments(__doc__, out="JSON to write")
+    parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
+    parser.add_argument("--crf", required=True, help="which of params.yaml's CRF settings")
+    paths = parser.parse_args()
+    crf: CRF
+    experiment: Experiment
+    crf, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}")
+    write_rule(paths.out, Rule(experiment.geometry, experiment.test_input_px, CRFParams(**crf.model_dump())))
+
+
+if __name__ == "__main__":
+    run(main)

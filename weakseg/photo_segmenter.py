@@ -1,0 +1,88 @@
+"""A trained segmenter, used on photos by its experiment's own test rule: the masks are those of the pipeline."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from weakseg.artifacts import voc_palette
+from weakseg.devices import pick_device, to_device
+from weakseg.inference import PROB_FLOOR, GridScores, as_stored, full_size, label_mask, log_probs, network_input
+from weakseg.lattice import refine
+from weakseg.models import load_segmenter as load_network
+from weakseg.test_rule import Rule, read_rule
+
+Image = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.uint8]
+OVERLAY_OPACITY = 0.55
+
+
+def load_segmenter(folder: Path | str, device: torch.device | str | None = None) -> "PhotoSegmenter":
+    """The segmenter in `folder`, as `train_segmenter` and `write_test_rule` left it (e.g. models/segmenter/guided).
+
+    `device` None: WEAKSEG_DEVICE, else the GPU if there is one. Raises UserError for a missing or damaged file.
+    """
+    network, description = load_network(Path(folder))
+    chosen = pick_device() if device is None else torch.device(device)
+    return PhotoSegmenter(network, read_rule(Path(folder)), description["class_names"], chosen)
+
+
+class PhotoSegmenter:
+    """`class_names` are those of the masks' ids, background first; `rule` is the experiment's test rule.
+
+    >>> segmenter = load_segmenter("models/segmenter/guided")  # doctest: +SKIP
+    >>> mask = segmenter.segment(image)                        # doctest: +SKIP
+    """
+
+    def __init__(self, network: nn.Module, rule: Rule, class_names: Sequence[str], device: torch.device) -> None:
+        self.network, self.device = to_device(network, device).eval(), device
+        self.rule, self.class_names = rule, list(class_names)
+
+    def segment(self, image: Image, crf: bool = True) -> Labels:
+        """(H, W) uint8 class ids of one RGB photo (H, W, 3) uint8; with the dense CRF unless told otherwise.
+
+        Raises ValueError for an array of another kind.
+        """
+        return mask_of(image, self.grids([image])[0], self.rule, crf)
+
+    def grids(self, images: Sequence[Image]) -> list[GridScores]:
+        """Scores of each photo, in order; photos that the network sees at one size go through it together."""
+        inputs = [network_input(_checked(image), self.rule.geometry, self.rule.input_px) for image in images]
+        same_size = defaultdict(list)
+        for index, (pixels, _) in enumerate(inputs):
+            same_size[pixels.shape].append(index)
+        found: dict[int, GridScores] = {}
+        for indices in same_size.values():
+            scores = log_probs(self.network, torch.stack([inputs[index][0] for index in indices]), self.device)
+            found |= {
+                index: as_stored(GridScores(maps, inputs[index][1]))
+                for index, maps in zip(indices, scores, strict=True)
+            }
+        return [found[index] for index in range(len(inputs))]
+
+
+def mask_of(image: Image, grid: GridScores, rule: Rule, crf: bool) -> Labels:
+    """(H, W) uint8 class ids from the photo's scores; needs no network, so worker processes can do it."""
+    height, width = image.shape[:2]
+    if not crf:
+        return label_mask(grid, height, width, rule.geometry)
+    return refine(image, full_size(grid, height, width, PROB_FLOOR, rule.geometry), rule.crf)
+
+
+def _checked(image: Image) -> Image:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a photo must be RGB, uint8 of shape (H, W, 3), not {kind}")
+    if 0 in image.shape:
+        raise ValueError(f"a photo of {image.shape[0]}x{image.shape[1]} px has no pixels")
+    return np.ascontiguousarray(image)
+
+
+def overlay(image: Image, labels: Labels) -> Image:
+    """The photo (H, W, 3) with its foreground classes laid on in VOC's colours; background stays as it is."""
+    painted = OVERLAY_OPACITY * voc_palette()[labels] + (1 - OVERLAY_OPACITY) * image
+    return np.where((labels > 0)[..., None], np.rint(painted), image).astype(np.uint8)
