@@ -32,7 +32,10 @@ def main() -> None:
         yield "crf/confusion", totals[1]
 
     write_arrays(paths.out, arrays())
-    write_json(paths.metrics, metrics_of(totals[0], totals[1], class_names))
+    if not image_ids:
+        print("no val photo has a mask: there is nothing to compare with, so all metrics are null")
+    metrics = metrics_of(totals[0], totals[1], class_names)
+    write_json(paths.metrics, {"images_with_ground_truth": len(image_ids), **metrics})
 
 
 if __name__ == "__main__":

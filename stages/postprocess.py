@@ -25,7 +25,7 @@ def main() -> None:
     settings: CRF
     experiment: Experiment
     settings, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
-    records, scores = read_manifest(paths.manifest, "val"), ArrayArchive(paths.scores)
+    records, scores = read_manifest(paths.manifest, "val", "test"), ArrayArchive(paths.scores)
     params = CRFParams(**settings.model_dump())
 
     def images() -> Iterator[tuple[str, Image.Image]]:

@@ -1,4 +1,4 @@
-"""Segment the val photos with one experiment's network: scores on its grid, and label masks without CRF."""
+"""Segment the val and test photos with one experiment's network: scores on its grid, and label masks without CRF."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +29,7 @@ def main() -> None:
     device = pick_device()
     network, description = load_segmenter(paths.model)
     network = to_device(network, device)
-    records = read_manifest(paths.manifest, "val")
+    records = read_manifest(paths.manifest, "val", "test")
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
         for record in tqdm(records, f"predictions of {paths.experiment}", unit="image", disable=None):

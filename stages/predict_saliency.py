@@ -1,4 +1,4 @@
-"""Predict every photo's saliency: the foreground probability as 8-bit grey."""
+"""Predict the train and val photos' saliency: the foreground probability as 8-bit grey."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def main() -> None:
     network = to_device(network, device)
 
     def images() -> Iterator[tuple[str, Image.Image]]:
-        for record in tqdm(read_manifest(paths.manifest), "saliency", unit="image", disable=None):
+        for record in tqdm(read_manifest(paths.manifest, "train", "val"), "saliency", unit="image", disable=None):
             probability = foreground_probability(network, read_photo(Path(record.image)), settings.max_side_px, device)
             yield record.image_id, Image.fromarray(np.rint(probability * 255).astype(np.uint8))
 

@@ -7,6 +7,8 @@ from weakseg.datasets import Scan, scan_folder, scan_voc
 from weakseg.params import Data, read_keys
 from weakseg.stage import arguments, run
 
+LARGE_PX = 1024  # VOC's photos, which the papers and the settings are made for, have 500
+
 
 def main() -> None:
     paths = arguments(
@@ -17,7 +19,7 @@ def main() -> None:
     ).parse_args()
     data: Data = read_keys("data", files=paths.params)
     scan = _scan(data)
-    for note in scan.notes:
+    for note in (*scan.notes, *large_photos(scan)):
         print(note)
     write_manifest(paths.manifest, scan.records)
     write_class_names(paths.classes, scan.class_names)
@@ -28,8 +30,18 @@ def main() -> None:
 def _scan(data: Data) -> Scan:
     labels_file = Path(data.labels_file) if data.labels_file else None
     if data.format == "voc":
-        return scan_voc(Path(data.root), data.train_list or "train", data.val_list, labels_file, data.classes)
+        return scan_voc(
+            Path(data.root), data.train_list or "train", data.val_list, data.test_list, labels_file, data.classes
+        )
     return scan_folder(Path(data.root), labels_file, data.val_list, data.classes)
+
+
+def large_photos(scan: Scan) -> list[str]:
+    """A word on photos much larger than the papers'."""
+    large = sum(max(record.width, record.height) > LARGE_PX for record in scan.records)
+    if not large:
+        return []
+    return [f"{large} photos are larger than {LARGE_PX} px: slow, and made for other scales; 300 to 600 px do best"]
 
 
 def summary(scan: Scan) -> dict[str, object]:
@@ -38,6 +50,7 @@ def summary(scan: Scan) -> dict[str, object]:
     return {
         "train_images": len(train),
         "val_images": sum(record.split == "val" for record in scan.records),
+        "test_images": sum(record.split == "test" for record in scan.records),
         "images_with_mask": sum(bool(record.mask) for record in scan.records),
         "labels_from": scan.labels_source,
         "train_images_by_class": {

@@ -13,7 +13,7 @@ def main() -> None:
     paths = parser.parse_args()
     crf: CRF
     experiment: Experiment
-    crf, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}")
+    crf, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
     write_rule(paths.out, Rule(experiment.geometry, experiment.test_input_px, CRFParams(**crf.model_dump())))
 
 

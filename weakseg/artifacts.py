@@ -165,8 +165,8 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
     write_table(path, rows, [field.name for field in fields(Record)])
 
 
-def read_manifest(path: Path, split: str | None = None) -> list[Record]:
-    """All records of `split` (all splits if None), in the manifest's order."""
+def read_manifest(path: Path, *splits: str) -> list[Record]:
+    """All records of `splits` (of every split if none is named), in the manifest's order."""
     rows = read_table(path, [field.name for field in fields(Record)])
     try:
         records = [
@@ -178,7 +178,7 @@ def read_manifest(path: Path, split: str | None = None) -> list[Record]:
         ]  # fmt: skip
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); run `dvc repro prepare`") from None
-    return [record for record in records if split in (None, record.split)]
+    return [record for record in records if not splits or record.split in splits]
 
 
 def write_saliency_manifest(path: Path, records: Iterable[SaliencyRecord]) -> None:

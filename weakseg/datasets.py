@@ -2,7 +2,7 @@
 
 A scan decodes every photo and every mask once and tells all that is wrong in one UserError. Splits: 'train' photos
 carry labels and are learned from; 'val' photos are held out, and evaluated where they have a mask; 'test' photos
-(folder format only, column `split`) are set apart. Class ids: 0 background, 1..C-1 in the order of `class_names`.
+need neither labels nor mask and are segmented only. Class ids: 0 background, 1..C-1 in the order of `class_names`.
 """
 
 import filecmp
@@ -49,6 +49,7 @@ def scan_voc(
     root: Path,
     train_list: str,
     val_list: str | None,
+    test_list: str | None = None,
     labels_file: Path | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Scan:
@@ -71,7 +72,7 @@ def scan_voc(
             report_unknown_classes(table, rows, names, problems)
     photos = photos_in_folder(root, Path("JPEGImages"), problems)
     candidates = []
-    for image_id, split in _voc_ids(root, {"train": train_list, "val": val_list}, problems).items():
+    for image_id, split in _voc_ids(root, {"train": train_list, "val": val_list, "test": test_list}, problems).items():
         if image := find_photo(root, photos, image_id, f"the {split} list", problems):
             candidates.append(_voc_candidate(root, image_id, split, image, rows))
     return finish_scan(root, candidates, names, problems)

@@ -54,12 +54,16 @@ class Toy(Section):
 
 
 class Data(Section):
-    """Where the tagged photos are. `train_list` and `val_list` name lists of the VOC layout."""
+    """Where the tagged photos are. `train_list`, `val_list` and `test_list` name lists of the VOC layout.
+
+    Photos of the test list need neither tags nor masks; they are segmented and nothing else.
+    """
 
     format: Literal["voc", "folder"]
     root: str
     train_list: str | None
     val_list: str | None
+    test_list: str | None
     labels_file: str | None
     classes: list[str] | None
 
@@ -334,6 +338,12 @@ class Experiment(Section):
         return self
 
 
+class ExportVoc(Section):
+    """Which experiments' masks of the test photos are packed for VOC's evaluation server."""
+
+    experiments: list[Name]
+
+
 class Report(Section):
     """How many images the contact sheets and the gallery show, and the experiment that bounds the others."""
 
@@ -360,6 +370,7 @@ class Params(Section):
     losses: dict[Name, Loss]
     crf: dict[Name, CRF]
     experiments: dict[Name, Experiment]
+    export_voc: ExportVoc
     report: Report
 
     @model_validator(mode="after")
@@ -372,6 +383,11 @@ class Params(Section):
                 problems.append(f"experiments.{name}.loss: there is no losses.{experiment.loss}")
             if experiment.test_crf not in self.crf:
                 problems.append(f"experiments.{name}.test_crf: there is no crf.{experiment.test_crf}")
+        for name in self.export_voc.experiments:
+            if name not in self.experiments:
+                problems.append(f"export_voc.experiments: there is no experiments.{name}")
+        if self.export_voc.experiments and self.data.format == "voc" and self.data.test_list is None:
+            problems.append("export_voc.experiments: data.test_list is null, so there are no test photos to export")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -156,7 +156,7 @@ def _json(folder: Path | None, name: str) -> dict[str, Any]:
 
 def _experiment_metrics(sources: ReportSources) -> dict[str, dict[str, Any]]:
     found = {experiment: _json(sources.metrics, experiment) for experiment in sources.experiments}
-    return {experiment: values for experiment, values in found.items() if values}
+    return {name: values for name, values in found.items() if values and values.get("images_with_ground_truth", 1)}
 
 
 def read_curves(folder: Path | None) -> dict[str, Curves]:

@@ -143,7 +143,8 @@ def check_candidate(candidate: Candidate, class_names: Sequence[str]) -> tuple[R
     num_classes = len(class_names) if len(class_names) > 1 else IGNORE_INDEX
     mask_ids = _check_mask(candidate, facts, num_classes, problems)
     labels = _label_ids(candidate, mask_ids, class_names, problems)
-    must_have = candidate.split == "train" or (candidate.labels is None and candidate.mask is None)
+    unknown = candidate.labels is None and candidate.mask is None
+    must_have = candidate.split == "train" or (candidate.split == "val" and unknown)
     if must_have and not labels and not candidate.labels and not problems.found:
         problems.add(f"{candidate.image_id}: no labels ({_EMPTY_SOURCE[candidate.source]})")
     if facts is None or problems.found:

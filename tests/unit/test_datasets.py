@@ -126,6 +126,18 @@ def test_weak_photos_need_no_mask_and_masks_may_be_sbds(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_test_photos_need_neither_tags_nor_masks(tmp_path: Path) -> None:
+    root = make_voc(tmp_path, {"a": [1]}, {"b": [2]})
+    write_photo(root / "JPEGImages" / "t.jpg")
+    (root / "ImageSets/Segmentation/test.txt").write_text("t\n")
+    record = scan_voc(root, "train", "val", "test").records[-1]
+    assert (record.image_id, record.split, record.labels, record.mask) == ("t", "test", (), "")
+    (root / "ImageSets/Segmentation/val.txt").write_text("b\nt\n")
+    message = faults(scan_voc, root, "train", "val", "test")
+    assert "t: stands in both the val and the test list" in message
+    assert "t: no labels (nothing names any)" in message  # as a val photo
+
+
 def test_class_names_of_settings_then_of_the_data_set(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"a": [1]}, {"b": [2]})
     (root / "classes.txt").write_bytes("\ufeffround\r\nsquare\r\n".encode())

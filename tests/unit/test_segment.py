@@ -20,7 +20,6 @@ from weakseg.errors import UserError
 from weakseg.lattice import DEEPLAB, CRFParams
 from weakseg.models import save_model
 from weakseg.networks import build_segmenter, load_pretrained
-from weakseg.params import PARAMS_FILE
 from weakseg.photo_segmenter import load_segmenter, overlay
 from weakseg.test_rule import TEST_RULE, Rule, read_rule, write_rule
 
@@ -75,7 +74,7 @@ def pipeline_masks(
     params["crf"]["sec"] = dict(vars(rule.crf))
     patch.chdir(folder)
     patch.setenv("WEAKSEG_WORKERS", "1")
-    PARAMS_FILE.write_text(yaml.safe_dump(params), encoding="utf-8")
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     records = [
         Record(key, "val", str(photos / f"{key}.png"), "", width, height, (1,), "")
         for key, (height, width) in SIZES.items()
