@@ -6,6 +6,7 @@ not grow with the number of images. Nothing here can run code from data.
 """
 
 import csv
+import glob
 import json
 import lzma
 import os
@@ -37,21 +38,42 @@ DAMAGED = (  # what reading a damaged zip can raise; RuntimeError and ValueError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; renamed onto `path` on success, removed on failure."""
+    """A temporary path to write to; renamed onto `path` on success, removed on failure.
+
+    What killed processes left of theirs is removed first.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        _sync(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        with suppress(OSError):  # not every file system can
+            _sync(path.parent)  # so that a power cut does not undo the renaming
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Temporary files of `path` by processes that are no more."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = temporary.name.split(".")[-2]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:
@@ -100,7 +122,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
@@ -220,7 +242,7 @@ def _write_archive(path: Path, entries: Iterable[tuple[str, bytes]], compression
             archive.writestr(info, content)
 
 
-def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
+def npy_bytes(array: npt.NDArray[Any]) -> bytes:
     buffer = BytesIO()
     npy_format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
@@ -228,7 +250,7 @@ def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 def write_arrays(path: Path, items: Iterable[tuple[str, npt.NDArray[Any]]]) -> None:
     """A deterministic `.npz` (readable by `np.load`), streamed: one item in memory at a time."""
-    _write_archive(path, ((f"{key}.npy", _npy_bytes(array)) for key, array in items), zipfile.ZIP_STORED)
+    _write_archive(path, ((f"{key}.npy", npy_bytes(array)) for key, array in items), zipfile.ZIP_STORED)
 
 
 def write_images(path: Path, items: Iterable[tuple[str, Image.Image]]) -> None:

@@ -59,7 +59,7 @@ class Checkpoints:
                 return True
             except Exception as error:  # whatever a damaged file makes torch raise
                 damaged.append(f"{path}: damaged checkpoint ({type(error).__name__})")
-                self._say(f"{damaged[-1]}; trying the one before")
+                self._say(f"{damaged[-1]}; the one before is tried, if there is one")
         if damaged:
             raise UserError("\n".join(damaged) + "\ndelete what is damaged to start afresh")
         return False

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from weakseg.devices import worker_count
 from weakseg.errors import UserError
+from weakseg.guard import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +36,7 @@ def map_images(function: Callable[[Item], Result], items: Iterable[Item], descri
 def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("forkserver")  # a fork of a process with running torch threads can hang
     pending: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))

@@ -3,11 +3,14 @@
 import argparse
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
+from weakseg import guard
 from weakseg.errors import UserError
 
 # glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
@@ -34,18 +37,29 @@ def arguments(description: str | None, *, reads_params: bool = True, **paths: st
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback."""
+    """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback.
+
+    One run of a stage at a time, and none that outlives the DVC that started it (`weakseg.guard`).
+    """
     if any(name not in os.environ for name in MALLOC_SETTINGS) and sys.platform == "linux":
         os.environ.update(MALLOC_SETTINGS)
         os.execv(sys.executable, [sys.executable, "-m", _module_name(), *sys.argv[1:]])
-    start = time.monotonic()
+    signal.signal(signal.SIGTERM, _stop)
+    guard.end_with_dvc()
     try:
-        main()
+        with guard.only_run(_module_name(), sys.argv[1:]):
+            start = time.monotonic()
+            main()
         print(f"{_module_name()}: {time.monotonic() - start:.0f} s, peak memory {_peak_memory()}", file=sys.stderr)
     except UserError as error:
         sys.exit(f"{_module_name()}: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{_module_name()}: stopped")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM like Ctrl-C: what is half written is removed on the way out."""
+    raise KeyboardInterrupt
 
 
 def _peak_memory() -> str:

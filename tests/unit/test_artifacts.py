@@ -280,6 +280,37 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, kind: str
     assert path.read_bytes() == b"what was there"
 
 
+def test_what_killed_writers_left_is_removed_and_what_others_are_writing_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f".x.npz.{dead.pid}.tmp", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"):
+        (tmp_path / name).touch()
+    artifacts.write_text(tmp_path / "x.npz", "new")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"x.npz", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"}
+
+
+def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync of the file, rename, fsync of the folder, in this order."""
+    calls: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def seen_fsync(descriptor: int) -> None:
+        calls.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def seen_replace(source: Path, target: Path) -> None:
+        assert Path(source).read_bytes() == b"new"
+        calls.append(("replace", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "replace", seen_replace)
+    artifacts.write_text(tmp_path / "x", "new")
+    temporary = str(tmp_path / f".x.{os.getpid()}.tmp")
+    assert calls == [("fsync", temporary), ("replace", str(tmp_path / "x")), ("fsync", str(tmp_path))]
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/x\.txt: cannot be written"):

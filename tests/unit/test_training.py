@@ -325,7 +325,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     capfd.readouterr()
     assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
     message = capfd.readouterr().err
-    assert f"{spoilt.name}: damaged checkpoint" in message and "trying the one before" in message
+    assert f"{spoilt.name}: damaged checkpoint" in message and "the one before is tried" in message
     assert "going on from step 4" in message
 
 
