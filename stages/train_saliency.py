@@ -31,7 +31,8 @@ def main() -> None:
     train(network, samples, cross_entropy_terms, {"cross_entropy": 1.0}, job)
 
     description = settings.model_dump(include={"head", "backbone", "input_px"})
-    save_model(paths.model, network, {**description, "average_pool5a": False, "class_names": ["background", "salient"]})
+    description |= {"geometry": "crop", "average_pool5a": False, "class_names": ["background", "salient"]}
+    save_model(paths.model, network, description)
     job.checkpoints.remove()
 
 

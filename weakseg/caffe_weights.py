@@ -5,11 +5,9 @@ channels first, fully connected layers as matrices or convolutions, conv1_1 read
 """
 
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,7 +36,7 @@ def read_caffe_layers(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: Caffe weights are read from .npz or .safetensors only; convert the .caffemodel")
     try:
         layers = load_file(path) if path.suffix == ".safetensors" else _read_npz(path)
-    except (SafetensorError, ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
+    except Exception as error:  # damaged bytes make numpy raise nearly everything
         raise UserError(f"{path}: not a readable file of plain arrays ({error}); convert it again") from error
     named = {_own_name(name): tensor.float() for name, tensor in layers.items()}
     return {**named, **_as_rgb(named)}

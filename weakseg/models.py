@@ -3,16 +3,41 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from weakseg import artifacts, networks
+from weakseg.artifacts import IGNORE_INDEX
 from weakseg.errors import UserError
+from weakseg.normalization import NORMALIZATIONS
+from weakseg.params import BackboneName, Section, Side, VGG16Classifier
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+class _Description(Section):
+    """What it takes to rebuild a network."""
+
+    backbone: BackboneName
+    normalization: Annotated[str, Field(pattern=f"^({'|'.join(NORMALIZATIONS)})$")]
+    class_names: Annotated[list[str], Field(min_length=2, max_length=IGNORE_INDEX)]
+    input_px: Side
+
+
+class _ClassifierDescription(_Description):
+    network: networks.ClassifierName
+    geometry: Literal["warp", "pad"]
+    vgg16: VGG16Classifier
+
+
+class _SegmenterDescription(_Description):
+    head: networks.HeadName
+    average_pool5a: bool
+    geometry: Literal["warp", "crop"]
 
 
 def save_model(folder: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
@@ -35,37 +60,32 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def load_classifier(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network in evaluation mode, and its description."""
-    description = artifacts.read_json(folder / DESCRIPTION)
-    with _Complete(folder):
-        network = networks.build_classifier(
-            description["network"], description["backbone"],
-            len(description["class_names"]) - 1, 0.0, description["normalization"], **description["vgg16"],
-        )  # fmt: skip
+    description = _read_description(folder, _ClassifierDescription)
+    network = networks.build_classifier(
+        description["network"], description["backbone"],
+        len(description["class_names"]) - 1, 0.0, description["normalization"], **description["vgg16"],
+    )  # fmt: skip
     return _with_weights(network, folder), description
 
 
 def load_segmenter(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network in evaluation mode, and its description."""
-    description = artifacts.read_json(folder / DESCRIPTION)
-    with _Complete(folder):
-        network = networks.build_segmenter(
-            description["head"], description["backbone"], len(description["class_names"]), 0.0,
-            description["average_pool5a"], description["normalization"],
-        )  # fmt: skip
+    description = _read_description(folder, _SegmenterDescription)
+    network = networks.build_segmenter(
+        description["head"], description["backbone"], len(description["class_names"]), 0.0,
+        description["average_pool5a"], description["normalization"],
+    )  # fmt: skip
     return _with_weights(network, folder), description
 
 
-class _Complete:
-    """Turns a missing key of model.json into a clear error."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, TypeError)):
-            raise UserError(f"{self.folder / DESCRIPTION}: damaged or of another version ({error})") from None
+def _read_description(folder: Path, kind: type[_Description]) -> dict[str, Any]:
+    content = artifacts.read_json(folder / DESCRIPTION)
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        keys = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
+        raise UserError(f"{folder / DESCRIPTION}: damaged or of another version ({keys})") from None
+    return content
 
 
 def _with_weights(network: nn.Module, folder: Path) -> nn.Module:

@@ -10,6 +10,7 @@ depend on it.
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -426,7 +427,7 @@ def _read_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy one of profiles/ or run in the repository's root") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: text, numbers, dates
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None
 
 
@@ -458,6 +459,10 @@ def _apply(changes: dict[str, Any], content: Any, entry: str, file: str) -> None
         inner[last] = copy.deepcopy(new)
 
 
+_SHORT = Repr()  # aliases can make a small file stand for gigabytes
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
 def _explain(item: Any) -> str:
     parts = [str(part) for part in item["loc"]]
     if parts[:1] == ["losses"]:
@@ -466,7 +471,7 @@ def _explain(item: Any) -> str:
     hint = ""
     if isinstance(item["input"], str) and item["type"] in ("float_type", "int_type"):
         hint = "; YAML reads 1e-3 as text, write 0.001 or 1.0e-3"
-    value = "" if item["type"] in ("missing", "value_error") else f" (is {item['input']!r})"
+    value = "" if item["type"] in ("missing", "value_error") else f" (is {_SHORT.repr(item['input'])})"
     return f"  {key}: {item['msg']}{value}{hint}"
 
 

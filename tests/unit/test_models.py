@@ -14,6 +14,7 @@ from weakseg.errors import UserError
 VGG16 = {"fc_channels": 4096, "relu_after_fc7": False, "deeplab_pool5": True}
 DESCRIPTION: dict[str, Any] = {
     "network": "gap_lowres", "backbone": "vgg16", "vgg16": VGG16, "class_names": ["background", "cat", "dog"],
+    "input_px": 321, "geometry": "pad",
 }  # fmt: skip
 
 
