@@ -7,7 +7,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from weakseg.artifacts import map_arrays, read_manifest, write_arrays
-from weakseg.cams import photo_maps
+from weakseg.cams import photo_maps, prepared
 from weakseg.devices import pick_device
 from weakseg.models import load_classifier
 from weakseg.params import Cam, read_keys
@@ -21,7 +21,7 @@ def main() -> None:
     settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
     device = pick_device()
     network, _ = load_classifier(paths.model)
-    network.to(device)
+    network = prepared(network, settings.method).to(device)
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
         records = read_manifest(paths.manifest, "train")

@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from weakseg import cams
 from weakseg.artifacts import Record, read_class_names, read_manifest, write_json
-from weakseg.classification import classification_terms
+from weakseg.classification import classification_terms, scores
 from weakseg.devices import pick_device
 from weakseg.evaluation import multi_label_average_precision
 from weakseg.identity import identity_of
@@ -58,9 +57,9 @@ def mean_average_precision(
         return {"map": None}
     device = pick_device()
     network.to(device)  # type: ignore[attr-defined]
-    scores = np.concatenate(list(cams.scores(network, val, settings.input_px, settings.geometry, device)))  # type: ignore[arg-type]
+    values = np.concatenate(list(scores(network, val, settings.input_px, settings.geometry, device)))  # type: ignore[arg-type]
     labels = np.stack([multi_hot(record.labels, len(class_names)) for record in val])
-    precision = 100 * multi_label_average_precision(scores, labels)
+    precision = 100 * multi_label_average_precision(values, labels)
     known = precision[np.isfinite(precision)]
     return {
         "map": float(known.mean()) if known.size else None,

@@ -1,11 +1,11 @@
-"""Heat maps of a classifier for an image's own labels: class activation maps, and the gradient that shows background.
+"""Heat maps of a classifier for an image's own labels: class activation maps, backprop, and what shows background.
 
 Maps come on grids that cover the photo from corner pixel to corner pixel (aligned corners).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import photos, supervision, transforms
+from weakseg import backprop, photos, resnet, supervision, transforms
 from weakseg.artifacts import Record
 from weakseg.networks import Classifier
 from weakseg.params import Cam
@@ -49,14 +49,18 @@ def resized(image: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
 def heat_maps(
     network: nn.Module, image: npt.NDArray[np.uint8], labels: npt.NDArray[np.intp], settings: Cam, device: torch.device
 ) -> npt.NDArray[np.float32]:
-    """(L, h, w): one map per label (`gap`), or a single class-independent saliency map (`background_gradient`).
+    """(L, h, w): one map per label, or with method `background_gradient` a single class-independent saliency map.
 
-    Averaged over `settings.scales` and, with `settings.flip`, over the mirrored photo. With
-    `settings.gradient_scales` a class's map is the sum of two, each divided by its maximum: the class map, and the
-    finer `activation_gradient` averaged over those scales.
+    Smoothed by a Gaussian of `settings.smoothing_px`, averaged over `settings.scales` and, with `settings.flip`, over
+    the mirrored photo. The grid has a cell every 8 px of the photo's input size. With `settings.gradient_scales` a
+    class's map is the sum of two, each divided by its maximum: the class map, and the finer `activation_gradient`
+    averaged over those scales.
     """
     height, width = image.shape[:2]
-    grid = [(side - 1) // 8 + 1 for side in input_size(height, width, settings.input_px, settings.geometry)]
+    base = input_size(height, width, settings.input_px, settings.geometry)
+    grid = [(side - 1) // 8 + 1 for side in base]
+    if not labels.size and settings.method != "background_gradient":
+        return np.zeros((0, *grid), np.float32)
 
     def averaged(scales: list[float], maps_of: Callable[[Tensor], Tensor]) -> Tensor:
         views = []
@@ -66,6 +70,7 @@ def heat_maps(
             for flipped in (False, True) if settings.flip else (False,):
                 maps = maps_of(pixels.flip(3) if flipped else pixels)
                 maps = maps.flip(3) if flipped else maps
+                maps = backprop.smoothed(maps, settings.smoothing_px * (max(maps.shape[2:]) - 1) / (max(base) - 1))
                 views.append(functional.interpolate(maps, grid, mode="bilinear", align_corners=True)[0])
         return torch.stack(views).mean(0)
 
@@ -84,11 +89,20 @@ def _over_maximum(maps: Tensor) -> Tensor:
 
 
 def _maps(network: nn.Module, pixels: Tensor, labels: npt.NDArray[np.intp], method: str) -> Tensor:
-    classifier = cast(Classifier, network)
+    classifier, classes = cast(Classifier, network), labels.tolist()
+    if method == "background_gradient":
+        return gradient_saliency(classifier, pixels)
     if method == "gap":
         with torch.no_grad(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
-            return classifier.class_maps(pixels)[:, labels.tolist()].float()
-    return gradient_saliency(classifier, pixels)
+            return classifier.class_maps(pixels)[:, classes].float()
+    if method == "excitation_backprop":
+        return backprop.excitation_maps(classifier, pixels, classes)
+    return backprop.image_gradients(classifier, pixels, classes, guided=method == "guided_backprop")
+
+
+def prepared(network: nn.Module, method: str) -> nn.Module:
+    """The network as `heat_maps` wants it for that method; changed in place."""
+    return resnet.fold_batch_norm(network) if method == "excitation_backprop" else network
 
 
 def gradient_saliency(classifier: Classifier, images: Tensor) -> Tensor:
@@ -127,22 +141,4 @@ def photo_maps(
     image = photos.read_photo(Path(record.image))
     labels = np.array(record.labels, np.intp)
     maps = heat_maps(network, image, labels - 1, settings, device)
-    return (labels if settings.method == "gap" else np.zeros(1, np.intp)), maps
-
-
-def scores(
-    network: nn.Module, records: list[Record], input_px: int, geometry: str, device: torch.device, batch_size: int = 16
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Class scores before the sigmoid, (b, C-1) a batch, of whole photos as the classifier was trained on them."""
-    for start in range(0, len(records), batch_size):
-        pixels = torch.stack(
-            [_classifier_pixels(record, input_px, geometry) for record in records[start : start + batch_size]]
-        )
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            result: Any = network(pixels.to(device)).float().cpu().numpy()
-        yield result
-
-
-def _classifier_pixels(record: Record, input_px: int, geometry: str) -> Tensor:
-    image = photos.read_photo(Path(record.image))
-    return supervision.as_image_tensor(supervision.classifier_input(image, input_px, geometry))
+    return (np.zeros(1, np.intp) if settings.method == "background_gradient" else labels), maps

@@ -142,17 +142,19 @@ class SaliencyAugmentation(SegmenterAugmentation):
 
 
 class Cam(Section):
-    """How a classifier's heat maps are made: class maps (`gap`), or the gradient whose least values are background.
+    """How a classifier's heat maps are made: class maps (`gap`), GS's backprop seeders, or, for SEC's background cues,
+    the gradient whose least values are background. `smoothing_px` is the σ of a Gaussian in px of the input, 0 for none.
 
     `gradient_scales` adds to class maps the finer maps of `cams.activation_gradient` at these scales; [] adds none.
     """
 
-    method: Literal["gap", "background_gradient"]
+    method: Literal["gap", "vanilla_backprop", "guided_backprop", "excitation_backprop", "background_gradient"]
     input_px: Side
     geometry: Literal["warp", "aspect"]
     scales: Annotated[list[Positive], Field(min_length=1)]
     gradient_scales: list[Positive]
     flip: bool
+    smoothing_px: NonNegative
 
     @model_validator(mode="after")
     def _of_class_maps(self) -> "Cam":
@@ -379,6 +381,10 @@ class Params(Section):
         problems = [
             f"classifiers.{name} is missing" for name in ("seeder", "background") if name not in self.classifiers
         ]
+        for name, role in (("seeder", "foreground"), ("background", "background")):
+            method = self.classifiers[name].cam.method if name in self.classifiers else None
+            if method and (method == "background_gradient") != (role == "background"):
+                problems.append(f"classifiers.{name}.cam.method: {method} shows no {role}")
         for name, experiment in self.experiments.items():
             if experiment.loss not in self.losses:
                 problems.append(f"experiments.{name}.loss: there is no losses.{experiment.loss}")

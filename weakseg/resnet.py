@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import Bottleneck, ResNet, resnet101
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -86,6 +87,17 @@ def _drop_strides(resnet: ResNet, dropped: Sequence[bool]) -> None:
             for conv in (block.conv2, block.downsample[0]):
                 assert isinstance(conv, nn.Conv2d)
                 conv.stride = (1, 1)
+
+
+def fold_batch_norm(network: nn.Module) -> nn.Module:
+    """Write every convolution that a batch norm follows as one convolution with bias, in place, for evaluation."""
+    for module in network.modules():
+        for conv_name, norm_name in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):
+            conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, (nn.BatchNorm2d, FrozenBatchNorm2d)):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                setattr(module, norm_name, nn.Identity())
+    return network
 
 
 class ASPP(nn.Module):

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import cams
+from weakseg import backprop, cams, classification
 from weakseg.artifacts import Record
 from weakseg.params import Cam
 
@@ -56,6 +56,7 @@ def cam(**changes: object) -> Cam:
         "scales": [1.0],
         "gradient_scales": [],
         "flip": False,
+        "smoothing_px": 0.0,
     }
     return Cam.model_validate({**settings, **changes})
 
@@ -140,6 +141,64 @@ def test_averages_over_flips_are_mirror_consistent(method: str) -> None:
     np.testing.assert_allclose(averaged, (plain + maps_of(image[:, ::-1], method=method)[..., ::-1]) / 2, atol=1e-7)
 
 
+BACKPROP = ("vanilla_backprop", "guided_backprop", "excitation_backprop")
+
+
+@pytest.mark.parametrize("method", BACKPROP)
+def test_backprop_seeders_give_a_map_per_label_on_the_same_grid(method: str) -> None:
+    image = photo(65, 49)
+    plain, averaged = maps_of(image, method=method), maps_of(image, method=method, flip=True)
+    assert plain.shape == (2, 9, 7) and (plain > 0).mean() > 0.5 and plain.dtype == np.float32
+    assert np.abs(plain[0] - plain[1]).max() > 0.01 * plain.max()
+    mirrored = maps_of(image[:, ::-1], method=method)[..., ::-1]
+    np.testing.assert_allclose(averaged, (plain + mirrored) / 2, atol=1e-6 * plain.max())
+
+
+@pytest.mark.parametrize("method", [*BACKPROP, "gap"])
+def test_a_photo_without_labels_has_no_maps(method: str) -> None:
+    assert cams.heat_maps(Stub(), photo(65, 49), np.array([], np.intp), cam(method=method), CPU).shape == (0, 9, 7)
+
+
+def test_pixel_maps_are_sampled_where_the_cells_are() -> None:
+    """With no smoothing the map's cell i holds the gradient at pixel 8·i."""
+    image = photo(65, 49)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    gradients = backprop.image_gradients(Stub(), pixels, [2, 0], guided=False)
+    np.testing.assert_allclose(maps_of(image, method="vanilla_backprop"), gradients[0, :, ::8, ::8], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["vanilla_backprop", "excitation_backprop", "gap"])
+def test_smoothing_is_in_px_of_the_input(method: str) -> None:
+    """The same share of the photo, whatever the method's own resolution and the scale."""
+    image = np.zeros((129, 129, 3), np.uint8)
+    image[64, 64] = 255
+    network = Bump()
+    for scale in (1.0, 2.0):
+        settings_ = cam(method=method, input_px=129, geometry="warp", scales=[scale], smoothing_px=16.0)
+        row = cams.heat_maps(network, image, np.array([0]), settings_, CPU)[0, 8]
+        np.testing.assert_allclose(row / row.max(), np.exp(-0.5 * ((np.arange(17) - 8) / 2) ** 2), atol=0.03)
+
+
+class Bump(nn.Module):
+    """Whatever the method, its map is a spike in the middle: all evidence comes from there."""
+
+    def stride8(self, images: Tensor) -> Tensor:
+        middle = torch.zeros(images.shape[2:])
+        middle[images.shape[2] // 2, images.shape[3] // 2] = 1
+        return (images.float() * middle)[..., ::8, ::8] + 0 * images.float().mean()
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        low = torch.zeros_like(self.stride8(images))[:, :1]
+        low[..., low.shape[2] // 2, low.shape[3] // 2] = 1
+        return low
+
+    def scores_from_stride8(self, low: Tensor) -> Tensor:
+        return functional.conv2d(low, torch.ones(1, low.shape[1], 1, 1)).mean((2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores_from_stride8(self.stride8(images))
+
+
 def test_averages_over_scales_come_on_the_first_scales_grid() -> None:
     image = photo(65, 49)
     larger = torch.from_numpy(maps_of(image, input_px=129))[None]
@@ -211,8 +270,8 @@ def test_scores_come_in_batches_and_in_order(tmp_path: Path) -> None:
         Image.fromarray(photo(40 + index, 60)).save(tmp_path / f"{index}.png")
         records.append(record(tmp_path / f"{index}.png", (1,)))
     for geometry in ("warp", "pad"):
-        batches = list(cams.scores(Stub(), records, 33, geometry, CPU, batch_size=2))
+        batches = list(classification.scores(Stub(), records, 33, geometry, CPU, batch_size=2))
         assert [len(batch) for batch in batches] == [2, 2, 1]
-        singles = [next(cams.scores(Stub(), [one], 33, geometry, CPU)) for one in records]
+        singles = [next(classification.scores(Stub(), [one], 33, geometry, CPU)) for one in records]
         np.testing.assert_allclose(np.concatenate(batches), np.concatenate(singles), atol=1e-6)
         assert len(np.unique(np.concatenate(batches)[:, 0])) == 5

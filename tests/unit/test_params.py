@@ -465,3 +465,13 @@ def test_an_export_needs_its_experiment_and_test_photos(tmp_path: Path) -> None:
     put(content, "export_voc.experiments", ["sec"])
     put(content, "data.test_list", "test")
     assert read_params([written(tmp_path, content)]).export_voc.experiments == ["sec"]
+
+
+@pytest.mark.parametrize(("name", "method"), [("seeder", "background_gradient"), ("background", "guided_backprop")])
+def test_heat_maps_must_show_what_their_role_needs(tmp_path: Path, name: str, method: str) -> None:
+    content = toy()
+    put(content, f"classifiers.{name}.cam.method", method)
+    assert f"classifiers.{name}.cam.method: {method} shows no" in complaint(tmp_path, content)
+    put(content, "classifiers.seeder.cam.method", "excitation_backprop")
+    put(content, "classifiers.background.cam.method", "background_gradient")
+    assert read_params([written(tmp_path, content)]).classifiers["seeder"].cam.method == "excitation_backprop"
