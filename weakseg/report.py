@@ -28,7 +28,7 @@ from weakseg.artifacts import (
 from weakseg.errors import UserError
 from weakseg.pictures import Labels, Rgb, Views, open_arrays, open_images, spread
 from weakseg.report_charts import Curves, confusion_chart, iou_chart, loss_chart
-from weakseg.report_page import PUBLISHED, Page, published_text, render_page
+from weakseg.report_page import Page, published_miou, render_page
 from weakseg.report_sheets import TILE_PX, Column, Section, contact_sheet
 
 Archive = TypeVar("Archive")
@@ -140,7 +140,7 @@ def markdown_table(summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[st
         cells = [
             experiment.replace("|", "\\|"),
             *map(_percent, numbers),
-            published_text(PUBLISHED.get(experiment)),
+            " / ".join(map(_percent, published_miou(experiment))),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -46,12 +46,15 @@ class Page:
     num_images: int
 
 
-def published_text(published: tuple[float | None, float] | None) -> str:
-    """`without / with` CRF, `–` for what was not published."""
-    if published is None:
-        return "–"
-    without, with_crf = published
-    return f"{'–' if without is None else f'{without:.1f}'} / {with_crf:.1f}"
+def published_miou(experiment: str) -> tuple[float | None, float | None]:
+    """Without and with CRF; None for what was not published."""
+    return PUBLISHED.get(experiment, (None, None))
+
+
+def published_percent_of_full(experiment: str) -> float | None:
+    """The paper's better mIoU over the fully supervised network's (SPEC §9)."""
+    best, bound = (max((miou or 0.0 for miou in published_miou(name)), default=0.0) for name in (experiment, "full"))
+    return 100 * best / bound if best else None
 
 
 def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
@@ -63,7 +66,7 @@ def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
         ("results", "Results", _results(page)),
         ("classes", "IoU by class", _class_bars(page)),
         ("training", "Training curves", _charts(page.loss_charts)),
-        ("supervision", "Cues and guides against the ground truth", _facts("cues", page.cues) + _facts("guides", page.guides)),
+        ("supervision", "Quality of cues, seeds and guides", _quality(page)),
         ("confusion", "Confusion", _confusions(page.confusion_charts)),
         ("gallery", "Gallery", _gallery(page, {card["split"] for card in cards})),
     ]  # fmt: skip
@@ -105,7 +108,7 @@ def _header(page: Page) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str, kind: str = "") -> str:
     """Cells are HTML already; the first of a row is its heading. Scrolls sideways, by keyboard too."""
     titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     lines = "".join(
@@ -113,7 +116,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> st
         for row in rows
     )
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}"><table>'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}"><table class="{kind}">'
         f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
@@ -125,21 +128,27 @@ def _number(value: Any, digits: int = 1) -> str:
 
 
 def _results(page: Page) -> str:
-    if not page.summary:
+    if not any(value is not None for values in page.summary.values() for value in values.values()):
         return "<p>No experiment was evaluated: there is no ground truth, or the stage <code>evaluate</code> has not run.</p>"
-    head = ["experiment", "mIoU %", "with CRF %", "% of full", "pixel acc. %", "foreground %", "published %"]
+    head = ["experiment", "mIoU %", "paper", "with CRF", "paper", "% of full", "paper", "pixel acc. %", "foreground %"]
     rows = []
     for experiment, values in page.summary.items():
-        own = page.metrics.get(experiment, {})
-        numbers = [values.get(key) for key in ("miou", "miou_crf", "percent_of_full")]
-        numbers += [own.get(key) for key in ("pixel_accuracy", "foreground_fraction")]
-        rows.append([escape(experiment), *map(_number, numbers), published_text(PUBLISHED.get(experiment))])
+        own, (miou, miou_crf) = page.metrics.get(experiment, {}), published_miou(experiment)
+        rows.append([
+            escape(experiment), _number(values.get("miou")), _paper(miou), _number(values.get("miou_crf")),
+            _paper(miou_crf), _number(values.get("percent_of_full")), _paper(published_percent_of_full(experiment)),
+            _number(own.get("pixel_accuracy")), _number(own.get("foreground_fraction")),
+        ])  # fmt: skip
     note = (
         '<p class="muted"><small>% of full: the better of the two mIoUs over the better of the fully supervised '
-        "bound's. Published: without / with CRF, on VOC 2012 val, VGG-16 trained on 10&#8239;582 photos; the numbers "
-        "compare directly only where data and network are the same.</small></p>"
+        "bound's. Paper: on VOC 2012 val, VGG-16 trained on 10&#8239;582 photos; the numbers compare directly only "
+        "where data and network are the same.</small></p>"
     )
     return _table(head, rows, "Results") + note
+
+
+def _paper(value: float | None) -> str:
+    return f'<td class="paper">{_number(value)}</td>'
 
 
 def _bar_cell(raw: Any, crf: Any) -> str:
@@ -157,7 +166,7 @@ def _class_bars(page: Page) -> str:
         for label, name in enumerate(page.class_names)
     ]
     note = '<p class="muted"><small>Bar and number: with CRF, per cent. Small number: without.</small></p>'
-    return _table(["class", *map(escape, page.metrics)], rows, "IoU by class") + note
+    return _table(["class", *map(escape, page.metrics)], rows, "IoU by class", "bars") + note
 
 
 def _chip(label: int, name: str) -> str:
@@ -177,29 +186,39 @@ def _charts(charts: Mapping[str, bytes]) -> str:
 
 def _confusions(charts: Mapping[str, bytes]) -> str:
     return "".join(
-        f"<details><summary>{escape(experiment)}</summary>{_png(content, f'Confusion matrix of {experiment}')}</details>"
-        for experiment, content in charts.items()
+        f"<details{' open' if index == 0 else ''}><summary>{escape(experiment)}</summary>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="Confusion matrix of {escape(experiment)}">'
+        f"{_png(content, f'Confusion matrix of {experiment}')}</div></details>"
+        for index, (experiment, content) in enumerate(charts.items())
     )
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _facts(name: str, content: Mapping[str, Any]) -> str:
-    """A metrics file as a table: one row per variant where it holds several, else one row per number."""
-    if not content:
+def _quality(page: Page) -> str:
+    """One row for the cues, the seeds and each guide: what they cover, and precision and recall where there are masks."""
+    made = {"cues": page.cues, **page.guides} if page.cues else dict(page.guides)
+    if not made:
         return ""
-    if all(isinstance(value, Mapping) for value in content.values()):
-        variants = {key: _flat(value) for key, value in content.items()}
-        columns = list(dict.fromkeys(key for flat in variants.values() for key in flat))
-        rows = [[escape(key), *(_number(flat.get(column)) for column in columns)] for key, flat in variants.items()]
-        return _table([name, *(escape(column.replace("_", " ")) for column in columns)], rows, name)
-    rows = [[escape(key.replace("_", " ")), _number(value)] for key, value in _flat(content).items()]
-    return _table([name, ""], rows, name)
+    measures = [f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")]
+    head = [
+        "",
+        "foreground %",
+        "background %",
+        "unlabelled %",
+        "fg precision",
+        "fg recall",
+        "bg precision",
+        "bg recall",
+    ]
+    rows = []
+    for name, content in made.items():
+        coverage, measured = content.get("coverage") or {}, content.get("against_ground_truth") or {}
+        shares = [coverage.get(key) for key in ("foreground", "background", "unlabelled")]
+        rows.append([escape(name), *map(_number, [*shares, *(measured.get(key) for key in measures)])])
+    note = (
+        '<p class="muted"><small>Per cent, over the training photos. Precision and recall are against the ground truth, '
+        "foreground (fg) averaged over the classes.</small></p>"
+    )
+    return _table(head, rows, "Quality of cues, seeds and guides") + note
 
 
 def _options(items: Sequence[tuple[str, str]]) -> str:
