@@ -1,6 +1,13 @@
-"""benchmarks/pipeline.py reads what `dvc repro` prints."""
+"""benchmarks/: what `dvc repro` prints is read, and the inputs that are timed are what the tables say."""
 
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import evaluation, loading, losses_step
 from benchmarks.pipeline import costs
+from weakseg.artifacts import IGNORE_INDEX, read_cues
+from weakseg.photos import photo_size
 
 LOG = """
 Running stage 'make_toy':
@@ -17,3 +24,19 @@ def test_costs_are_those_of_the_stages_that_ran() -> None:
         ("make_toy", 9, "0.2 GiB"),
         ("train_segmenter@sec", 61, "1.5 GiB, largest worker 0.4 GiB"),
     ]
+
+
+def test_losses_are_timed_on_cues_of_a_quarter_of_the_locations() -> None:
+    cues, labels, log_q = losses_step.supervision(2)
+    assert cues.shape == log_q.shape == (2, 21, 41, 41) and cues.sum(1).max() == 1
+    assert abs(float(cues.any(1).float().mean()) - 0.25) < 0.03
+    assert not cues[:, 1:][~labels].any()
+    assert bool((log_q.exp().sum(1) - 1).abs().max() < 1e-5)
+
+
+def test_masks_and_photos_have_vocs_size(tmp_path: Path) -> None:
+    mask = evaluation.drawn_mask(np.random.default_rng(0), rim=True)
+    assert mask.shape == (375, 500) and IGNORE_INDEX in mask and len(np.unique(mask)) > 2
+    (path,) = loading.write_photos(tmp_path, 1, None)
+    assert photo_size(path) == (375, 500)
+    assert read_cues(loading.write_cues(tmp_path / "cues.npz", 2), "1").shape == (21, 41, 41)
