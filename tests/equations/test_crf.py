@@ -1,7 +1,11 @@
 """Dense CRF against SPEC §10, computed by slow loops in float64."""
 
 import math
+import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +119,34 @@ def test_memory_bound_holds(monkeypatch: pytest.MonkeyPatch) -> None:
         mean_field(images, scores, TRAIN, "exact", max_bytes=max_bytes)
         assert max(sizes) <= max_bytes
         assert len(sizes) == builds  # K once per call where it fits, else once for its sums and once a step
+
+
+MEASURE_PEAK = """
+import resource, torch
+from weakseg.crf import SEC, mean_field
+torch.set_num_threads(1)
+def rise(images, side, max_bytes):
+    pixels, scores = torch.zeros(images, side, side, 3, dtype=torch.uint8), torch.randn(images, 21, side, side)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    mean_field(pixels, scores, SEC.scaled(12), "exact", max_bytes=max_bytes)
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+rise(1, 9, 1 << 20)  # loads what torch loads late
+print(rise(6, 41, 8 << 20), rise(6, 41, 1 << 30))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of resident memory as Linux counts it")
+def test_peak_memory_stays_within_the_stated_bound() -> None:
+    """`max_bytes` for the kernel and some ten tensors the size of the scores, measured from outside."""
+    at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}  # freed memory goes back
+    environment = {**os.environ, **at_once, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE_PEAK], env=environment, capture_output=True, text=True, check=True
+    )
+    bounded, unbounded = map(int, done.stdout.split())
+    scores_bytes, slack_bytes = 6 * 21 * 41 * 41 * 4, 4 << 20
+    assert bounded < (8 << 20) + 10 * scores_bytes + slack_bytes
+    assert unbounded > 6 * 41**4 * 4 - bounded - slack_bytes  # all kernels at once, so this way of measuring tells
 
 
 def test_lattice_approximates_exact() -> None:

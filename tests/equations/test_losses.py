@@ -262,6 +262,20 @@ def test_any_shape_and_any_scores_stay_finite(shape: tuple[int, ...], scale: flo
     assert_finite(logits, cues, labels, torch.log_softmax(-logits, 1))
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (2, 21, 1, 7), (1, 5, 9, 9)])
+@pytest.mark.parametrize("scale", [0.0, 1e4])
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_bf16_logits_of_any_shape_stay_finite_under_autocast(
+    shape: tuple[int, ...], scale: float, density: float
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = (scale * torch.randn(shape, generator=random)).bfloat16()
+    cues = torch.rand(shape, generator=random) < density
+    labels = torch.rand(shape[0], shape[1] - 1, generator=random) < density
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_finite(logits, cues, labels, torch.log_softmax(-logits, 1))
+
+
 @pytest.mark.parametrize("label", [False, True])
 def test_probabilities_of_exactly_0_and_1_stay_finite(label: bool) -> None:
     probs = torch.zeros(1, 3, 2, 2)

@@ -12,6 +12,7 @@ from torchvision.models import vgg16
 
 from weakseg.caffe_weights import load_caffe_vgg16, read_caffe_layers
 from weakseg.errors import UserError
+from weakseg.networks import build_segmenter, load_pretrained, normalization_of
 from weakseg.normalization import Normalization
 from weakseg.pretrained import load_torchvision_vgg16, read_state_dict, thin_out
 from weakseg.vgg import VGG16Backbone, vgg_classifier, vgg_gap, vgg_largefov
@@ -56,6 +57,16 @@ def test_first_layer_equals_bgr_minus_mean(trunk_file: tuple[Path, dict[str, Ten
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)
     assert torch.equal(backbone.layers.conv5_3.weight, layers["conv5_3.weight"])
     assert torch.equal(backbone.layers.conv5_3.bias, layers["conv5_3.bias"])
+
+
+@pytest.mark.parametrize("normalization", [None, "caffe_sec"])
+def test_a_converted_file_can_be_named_as_pretrained(
+    trunk_file: tuple[Path, dict[str, Tensor]], normalization: str | None
+) -> None:
+    segmenter = build_segmenter("largefov", "vgg16", 3, 0.0, average_pool5a=True)
+    load_pretrained(segmenter, "vgg16", str(trunk_file[0]), False, normalization)
+    assert normalization_of(segmenter) == (normalization or "caffe")
+    assert torch.equal(segmenter.layers.conv1_1.weight, trunk_file[1]["conv1_1.weight"].flip(1))
 
 
 def test_secs_segmenter_has_its_own_mean(trunk_file: tuple[Path, dict[str, Tensor]]) -> None:

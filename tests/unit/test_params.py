@@ -94,6 +94,39 @@ def test_profiles_have_the_same_keys_so_that_dvc_can_compare_them() -> None:
         assert set(keys(yaml.safe_load(path.read_text(encoding="utf-8")))) == expected, path.name
 
 
+GAP_NET = {"steps": 8000, "batch_size": 15, "learning_rate": 0.001, "momentum": 0.9, "weight_decay": 0.0005}
+SEC_CRF = {"bilateral_weight": 10, "bilateral_sigma_xy": 80, "bilateral_sigma_rgb": 13, "gaussian_weight": 3}
+PAPERS = {  # SPEC §2 to §5
+    "classifiers.seeder": {"network": "gap_highres", "backbone": "vgg16", "input_px": 321, "dropout": 0.5},
+    "classifiers.seeder.training": {"optimizer": "sgd", "new_layers_factor": 10, **GAP_NET},
+    "classifiers.seeder.training.schedule": {"kind": "step", "step_every": 2000, "step_factor": 0.1},
+    "classifiers.background": {"network": "classifier", "backbone": "vgg16", "dropout": 0.5},
+    "classifiers.background.vgg16": {"fc_channels": 1024},
+    "classifiers.background.training": {**GAP_NET, "steps": 30000, "batch_size": 40},
+    "classifiers.background.training.schedule": {"kind": "step", "step_every": 5000, "step_factor": 0.1},
+    "make_cues": {"background_fraction": 0.1, "median_size": 3, "grid": 41},
+    "make_cues.foreground": {"threshold": 0.2},
+    "segmenter": {"backbone": "vgg16", "input_px": 321, "dropout": 0.5},
+    "segmenter.training": {"optimizer": "sgd", "new_layers_factor": 10, **GAP_NET},
+    "segmenter.training.schedule": {"kind": "step", "step_every": 2000, "step_factor": 0.1},
+    "losses.sec": {
+        "seed_weight": 1, "expand_weight": 1, "constrain_weight": 1, "background_cues": True, "pooling_present": "gwrp",
+        "decay_present": 0.996, "decay_background": 0.999, "crf_backend": "lattice", "crf_gradient": "none",
+        "crf_image_px": 12 * 41,
+    },
+    "losses.sec.crf": {**SEC_CRF, "gaussian_sigma_xy": 3, "steps": 10},
+    "crf.sec": {**SEC_CRF, "gaussian_sigma_xy": 3, "steps": 10},
+    "crf.deeplab": {"bilateral_weight": 4, "bilateral_sigma_xy": 121, "bilateral_sigma_rgb": 5, "steps": 10},
+    "experiments.sec": {"head": "largefov", "average_pool5a": True, "geometry": "warp", "flip": False, "test_input_px": 321},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("section", PAPERS)
+def test_voc12_holds_the_papers_settings(section: str) -> None:
+    read = dict(read_keys(section, files=[ROOT / "profiles" / "voc12.yaml"]))
+    assert {name: read[name] for name in PAPERS[section]} == PAPERS[section]
+
+
 # --- no defaults, no loose ends -------------------------------------------------------------------------------------------
 
 
