@@ -10,6 +10,7 @@ import glob
 import json
 import lzma
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -29,7 +30,7 @@ from PIL import Image
 from weakseg.errors import UserError
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip entry can carry
-MAX_ENTRY_BYTES = 1 << 30  # one image's arrays; anything larger in an archive is refused as damaged or hostile
+MAX_ENTRY_BYTES = 1 << 28  # one image's arrays; anything larger in an archive is refused as damaged or hostile
 IGNORE_INDEX = 255
 DAMAGED = (  # what reading a damaged zip can raise; RuntimeError and ValueError have subclasses for odd versions and names
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, RuntimeError, ValueError,
@@ -281,8 +282,16 @@ class _Archive:
                 raise UserError(f"{self.path}: no such file") from None
             except DAMAGED as error:
                 raise UserError(f"{self.path}: damaged archive ({error})") from None
+            self._refuse_foreign_names(self._zip.namelist())
             self._process = os.getpid()
         return self._zip
+
+    def _refuse_foreign_names(self, names: list[str]) -> None:
+        """Nothing here unpacks an archive, but who sends `../x` hopes that somebody does."""
+        foreign = [name for name in names if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)]
+        if foreign:
+            self._zip = None
+            raise UserError(f"{self.path}: entry {foreign[0]!a} names a place outside the archive; refused")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_zip": None, "_process": -1}
@@ -296,10 +305,11 @@ class _Archive:
             info = archive.getinfo(name)
             if info.file_size > MAX_ENTRY_BYTES:
                 raise UserError(f"{self.path}: entry {name} claims {info.file_size} bytes; refused")
-            return archive.read(info)
+            with archive.open(info) as entry:
+                return entry.read(info.file_size)  # without a size it would inflate whatever is there
         except KeyError:
             raise UserError(f"{self.path}: has no entry {name}") from None
-        except DAMAGED as error:
+        except (*DAMAGED, MemoryError) as error:
             raise UserError(f"{self.path}: entry {name} is damaged ({error})") from None
 
 
@@ -329,7 +339,7 @@ class ImageArchive(_Archive):
                 if image.mode not in ("L", "P", "1"):
                     raise UserError(f"{self.path}: entry {key}.png has mode {image.mode}, expected grey or palette")
                 return np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
             raise UserError(f"{self.path}: entry {key}.png is damaged ({error})") from None
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -369,14 +370,54 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path: Path) -> None:
     assert marker.exists()  # the trap was armed
 
 
-def test_entries_that_name_other_folders_are_only_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../outside", "/absolute", "a/../../b", "..\\outside", "\\server"])
+@pytest.mark.parametrize("archive", [ArrayArchive, ImageArchive])
+def test_entries_that_name_other_folders_are_refused(tmp_path: Path, name: str, archive: Callable[[Path], Any]) -> None:
     folder = tmp_path / "inner"
-    artifacts.write_arrays(
-        folder / "x.npz", [("../outside", np.arange(3)), ("/absolute", np.arange(4)), ("a", np.arange(5))]
-    )
-    archive = ArrayArchive(folder / "x.npz")
-    assert [len(archive[key]) for key in archive.names()] == [3, 4, 5]
+    artifacts.write_arrays(folder / "x.npz", [("a", np.arange(5)), (name, np.arange(3))])
+    with pytest.raises(UserError, match=r"x\.npz: entry .* names a place outside the archive; refused"):
+        archive(folder / "x.npz")
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["inner", "inner/x.npz"]
+
+
+def test_two_dots_within_a_name_are_no_other_folder(tmp_path: Path) -> None:
+    artifacts.write_arrays(tmp_path / "x.npz", [("a..b", np.arange(5))])
+    assert ArrayArchive(tmp_path / "x.npz")["a..b"].shape == (5,)
+
+
+BOMB = """
+import resource, sys
+from pathlib import Path
+from weakseg.artifacts import ArrayArchive, ImageArchive
+from weakseg.errors import UserError
+
+room = 400 << 20
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+for archive in (ArrayArchive, ImageArchive):
+    try:
+        archive(Path(sys.argv[1]))["a"]
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("told", ["the truth", "a lie"])
+def test_a_zip_bomb_is_refused_in_little_memory(tmp_path: Path, told: str) -> None:
+    """A quarter of a gigabyte of zeros in a quarter of a megabyte, twice."""
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in ("a.npy", "a.png"):
+            with archive.open(name, "w", force_zip64=True) as entry:
+                for _ in range(257):
+                    entry.write(bytes(1 << 20))
+    if told == "a lie":
+        content = bytearray(path.read_bytes())
+        for found in re.finditer(rb"PK\x01\x02", bytes(content)):
+            struct.pack_into("<I", content, found.start() + 24, 1000)
+        path.write_bytes(content)
+    done = subprocess.run([sys.executable, "-c", BOMB, str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2 and done.stdout.count("bomb.zip: entry a.") == 2
 
 
 def claim_bytes(path: Path, size: int) -> None:
