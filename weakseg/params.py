@@ -234,6 +234,19 @@ class Seeds(Section):
     crf: CRF | None
 
 
+class EvaluateSeeds(Section):
+    """How seeds are measured (SPEC §6): with `crf`, scores are refined by it, the background's being `background_score`."""
+
+    crf: CRF | None
+    background_score: OpenFraction
+
+
+class SelectSaliencyPhotos(Section):
+    """Saliency photos with a class of higher probability than `exclude_scores_above` (after the sigmoid) are left out."""
+
+    exclude_scores_above: OpenFraction | None
+
+
 class GrabCut(Section):
     """Boxes to masks (GS §6.1)."""
 
@@ -365,6 +378,8 @@ class Params(Section):
     make_cues: Cues
     import_cues: dict[CuesName, PublishedCues]
     make_seeds: Seeds
+    evaluate_seeds: EvaluateSeeds
+    select_saliency_photos: SelectSaliencyPhotos
     make_grabcut_masks: GrabCut
     train_saliency: SaliencyNetwork
     predict_saliency: PredictSaliency

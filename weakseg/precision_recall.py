@@ -173,20 +173,21 @@ def mean_precision(
     Each is read at the curve's point of least recall above that recall, without interpolation. A fraction;
     NaN where there is no such point.
     """
-    foreground = _precision_above(curve.foreground_recall, curve.foreground_precision, foreground_recall)
-    background = _precision_above(curve.background_recall, curve.background_precision, background_recall)
+    foreground = precision_above(curve.foreground_recall, curve.foreground_precision, foreground_recall)
+    background = precision_above(curve.background_recall, curve.background_precision, background_recall)
     return (foreground + background) / 2
+
+
+def precision_above(recall: Fractions, precision: Fractions, above: float) -> float:
+    """The precision at the point of least recall above that recall; NaN where there is none."""
+    ascending = np.argsort(recall, kind="stable")
+    ascending = ascending[recall[ascending] > above]
+    return float(precision[ascending[0]]) if ascending.size else float("nan")
 
 
 def total(counts: Iterable[LabelCounts], num_classes: int) -> LabelCounts:
     """Sum over images, in constant memory."""
     return sum(counts, LabelCounts.zeros(num_classes))
-
-
-def _precision_above(recall: Fractions, precision: Fractions, above: float) -> float:
-    ascending = np.argsort(recall, kind="stable")
-    ascending = ascending[recall[ascending] > above]
-    return float(precision[ascending[0]]) if ascending.size else float("nan")
 
 
 def _at_or_above(histograms: Counts) -> Counts:

@@ -251,7 +251,7 @@ def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pr
 
 def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> None:
     guides = pristine.json("metrics/guides.json")
-    assert guides.keys() == {"seeds", "g2"}
+    assert guides.keys() == {"seeds", "g2", "oracle"}
     for content in (pristine.json("metrics/cues.json"), *guides.values()):
         assert content["coverage"].keys() == {"foreground", "background", "unlabelled"}
         assert math.isclose(sum(content["coverage"].values()), 100, abs_tol=1e-2)
@@ -260,6 +260,24 @@ def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> N
         assert measured.keys() == expected
         assert all(value is None or is_percent(value) for value in measured.values())
         assert content["images_with_ground_truth"] == NUM_TRAIN
+
+
+def test_quality_of_seeders_and_saliency_is_measured_in_per_cent(pristine: Repo) -> None:
+    for name in ("seeder", "centre_mean"):
+        content = pristine.json(f"metrics/seeders/{name}.json")
+        assert content["images"] == NUM_VAL
+        measured = [content[key] for key in content if key != "images"]
+        assert all(value is None or is_percent(value) for value in measured)
+        with (pristine.folder / f"metrics/seeders/{name}.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["threshold"] for row in rows[::500]] == ["0.000", "0.500", "1.000"]
+        recall = [float(row["background_recall"]) for row in rows]
+        assert recall == sorted(recall) and recall[-1] > 80
+    assert pristine.json("metrics/seeders/seeder.json")["map"] == pristine.json("metrics/classifier/seeder.json")["map"]
+    with Image.open(pristine.folder / "metrics/seeders/seeder.png") as chart:
+        assert chart.size == (1100, 506)
+    saliency = pristine.json("metrics/saliency.json")
+    assert saliency["images"] == NUM_VAL and is_percent(saliency["foreground_iou"])
 
 
 def test_coverage_of_the_cues_is_that_of_the_archive(pristine: Repo) -> None:
@@ -418,7 +436,7 @@ def test_a_changed_guide_setting_reruns_only_what_learns_from_guides(repo: Repo)
     of_guided = of_experiments(["guided"], "train_segmenter", "predict", "postprocess")
     if [file.read_bytes() for file in files] != masks_before:
         of_guided |= {"evaluate@guided", "summarize"}
-    assert ran == {"make_guides@g2", "evaluate_supervision", "report"} | of_guided
+    assert ran == {"make_guides@g2", "make_oracle_guides", "evaluate_supervision", "report"} | of_guided
     for image_id, picture in unzipped(path).items():
         expected = np.where(before[image_id] == 255, 0, before[image_id])
         np.testing.assert_array_equal(np.asarray(picture), expected)
@@ -441,7 +459,8 @@ def test_an_experiment_runs_from_the_command_line(repo: Repo) -> None:
     told = {path: content["data"] for path, content in files.items()}
     assert told["metrics/sec.json"] == repo.json("metrics/sec.json")
     assert told["metrics/summary.json"] == repo.json("metrics/summary.json")
-    assert {"metrics/cues.json", "metrics/guides.json", "metrics/prepare.json"} <= told.keys()
+    others = {f"metrics/{name}.json" for name in ("cues", "guides", "prepare", "saliency")}
+    assert others | {"metrics/seeders/seeder.json", "metrics/seeders/centre_mean.json"} <= told.keys()
 
 
 def test_results_do_not_depend_on_the_number_of_workers(repo: Repo) -> None:

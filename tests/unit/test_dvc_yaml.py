@@ -308,7 +308,14 @@ def test_every_dep_is_some_stages_output(stage: Stage) -> None:
 
 def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     masks = "data/ground_truth.zip"
-    evaluation = {"evaluate", "evaluate_supervision", "report"}
+    evaluation = {
+        "evaluate",
+        "evaluate_supervision",
+        "evaluate_seeds",
+        "evaluate_centre_mean",
+        "evaluate_saliency",
+        "report",
+    }
     assert {stage.name for stage in STAGES if masks in stage.deps} == evaluation | {"make_oracle_guides"}
     (oracle,) = stage_named("make_oracle_guides").outputs
     assert not oracle.startswith("data/guides/")  # where the guides lie that no mask went into

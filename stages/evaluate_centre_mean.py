@@ -1,0 +1,33 @@
+"""Measure the baseline of seeders that looks at no photo: each class's mean ground-truth mask (GS §4.2)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from weakseg import seed_quality
+from weakseg.artifacts import ImageArchive, read_class_names, read_manifest, write_json, write_table
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, reads_params=False, manifest="manifest", classes="class names", ground_truth=".zip of masks",
+        metrics="JSON to write", curve="CSV to write",
+    ).parse_args()  # fmt: skip
+    num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
+    known = [record for record in read_manifest(paths.manifest) if record.image_id in truth]
+    masks = seed_quality.mean_masks([record for record in known if record.split == "train"], truth, num_classes)
+    val = [record for record in known if record.split == "val"]
+
+    def photos() -> Iterator[seed_quality.PhotoMaps]:
+        for record in val:
+            labels = np.array(record.labels, np.intp)
+            yield record, labels, masks[labels - 1]
+
+    curve = seed_quality.measured(photos(), truth, num_classes, None, 0.0).curve()
+    write_json(paths.metrics, seed_quality.quality(curve, len(val), None))
+    write_table(paths.curve, seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
+
+
+if __name__ == "__main__":
+    run(main)

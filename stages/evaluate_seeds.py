@@ -1,0 +1,52 @@
+"""Measure a seeder on the val photos with their true tags: precision and recall over the threshold, mP and mAP."""
+
+from collections.abc import Iterator
+
+from weakseg import seed_quality
+from weakseg.artifacts import (
+    ImageArchive,
+    read_class_names,
+    read_json,
+    read_manifest,
+    write_bytes,
+    write_json,
+    write_table,
+)  # fmt: skip
+from weakseg.cams import photo_maps, prepared
+from weakseg.devices import pick_device
+from weakseg.lattice import CRFParams
+from weakseg.models import load_classifier
+from weakseg.params import Cam, EvaluateSeeds, read_keys
+from weakseg.seed_charts import seeder_chart
+from weakseg.stage import arguments, run
+
+
+def main() -> None:
+    paths = arguments(
+        __doc__, manifest="manifest", classes="class names", ground_truth=".zip of masks", model="folder of the classifier",
+        classifier_metrics="JSON of the classifier's mAP", baseline="CSV of the centre-mean baseline",
+        metrics="JSON to write", curve="CSV to write", chart="PNG to write",
+    ).parse_args()  # fmt: skip
+    cam: Cam
+    settings: EvaluateSeeds
+    cam, settings = read_keys("classifiers.seeder.cam", "evaluate_seeds", files=paths.params)
+    num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
+    records = [record for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
+    device = pick_device()
+    network = prepared(load_classifier(paths.model)[0], cam.method).to(device)
+
+    def photos() -> Iterator[seed_quality.PhotoMaps]:
+        for record in records:
+            yield record, *photo_maps(network, record, cam, device)
+
+    crf = CRFParams(**settings.crf.model_dump()) if settings.crf else None
+    curve = seed_quality.measured(photos(), truth, num_classes, crf, settings.background_score).curve()
+    classifier_map = read_json(paths.classifier_metrics).get("map")
+    write_json(paths.metrics, seed_quality.quality(curve, len(records), classifier_map))
+    write_table(paths.curve, seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
+    curves = {paths.curve.stem: paths.curve, "centre mean": paths.baseline}
+    write_bytes(paths.chart, seeder_chart({name: seed_quality.read_curve(path) for name, path in curves.items()}))
+
+
+if __name__ == "__main__":
+    run(main)
