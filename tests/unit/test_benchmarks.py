@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from benchmarks import evaluation, loading, losses_step
+from benchmarks import evaluation, guides, loading, losses_step
 from benchmarks.pipeline import costs
 from weakseg.artifacts import IGNORE_INDEX, read_cues
 from weakseg.photos import photo_size
@@ -40,3 +41,13 @@ def test_masks_and_photos_have_vocs_size(tmp_path: Path) -> None:
     (path,) = loading.write_photos(tmp_path, 1, None)
     assert photo_size(path) == (375, 500)
     assert read_cues(loading.write_cues(tmp_path / "cues.npz", 2), "1").shape == (21, 41, 41)
+
+
+def test_guides_are_timed_where_no_crf_is_needed(tmp_path: Path) -> None:
+    """Two salient components above the least area, and in each a seed of one class."""
+    records, saliency, seeds = guides.write_inputs(tmp_path, 2, None)
+    for record in records:
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats((saliency[record.image_id] >= 128).astype(np.uint8))
+        large = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= 0.01 * 375 * 500) + 1
+        inside = [set(np.unique(seeds[record.image_id][numbers == number])) - {0} for number in large]
+        assert sorted(inside, key=min) == [{3}, {4}]
