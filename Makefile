@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup run test lint report clean
+.PHONY: help setup run test lint report compare clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -30,3 +30,6 @@ lint: setup ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
+
+compare: setup ## the papers' numbers beside ours, as far as the rows of ablations/ have run
+	@$$(python -c "import yaml; print(yaml.safe_load(open('ablations/dvc.yaml'))['stages']['compare_published']['cmd'])")

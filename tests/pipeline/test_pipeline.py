@@ -35,7 +35,17 @@ from weakseg.artifacts import (
 from weakseg.photos import read_photo
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("dvc.yaml", "stages", "weakseg", "profiles", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+COPIED = (
+    "dvc.yaml",
+    "ablations",
+    "stages",
+    "weakseg",
+    "profiles",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+    ".gitignore",
+)
 EXPERIMENTS = ("sec", "guided", "seeds", "full")
 NUM_TRAIN, NUM_VAL, SIDE_PX, STEPS = 16, 8, 65, 4
 NOWHERE = "http://127.0.0.1:9"  # nobody listens there: what tries the network fails
@@ -525,6 +535,43 @@ def test_prepare_tells_a_missing_folder_or_list(repo: Repo, missing: str, words:
     shutil.rmtree(repo.folder / "data" / "toy" / "voc")
     done = prepare(repo)
     assert done.returncode == 1 and "no such folder; set data.root" in done.stderr and "Traceback" not in done.stderr
+
+
+ROW = [f"ablations/dvc.yaml:{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]
+
+
+def test_one_row_of_the_papers_tables_runs_alone_and_stands_beside_the_published_numbers(repo: Repo) -> None:
+    assert repo.repro(ROW[-1]) == set(ROW)  # nothing of the main pipeline
+    rows = repo.folder / "ablations" / "params.yaml"
+    content = yaml.safe_load(rows.read_text(encoding="utf-8"))
+    content["experiments"]["sec_gap"]["changes"]["segmenter.training.steps"] = STEPS + 1
+    rows.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert repo.repro(ROW[-1]) == set()  # another row's changes do not matter
+    weights = [
+        repo.folder / "models" / name / "weights.safetensors"
+        for name in ("segmenter/sec", "ablations/segmenter/sec_gmp")
+    ]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+
+    stages = yaml.safe_load((repo.folder / "ablations" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    repo.run(*stages["compare_published"]["cmd"].split())  # as `make compare` does, whatever has not run
+    table = {row["name"]: row for row in repo.json("metrics/ablations/table/table.json")["experiments"]}
+    assert {name for name, row in table.items() if row["ours"]} == {*EXPERIMENTS, "sec_gmp"}
+    metrics = repo.json("metrics/ablations/experiments/sec_gmp.json")
+    assert math.isclose(table["sec_gmp"]["ours"]["miou_crf"], metrics["miou_crf"], abs_tol=1e-6)
+    assert math.isclose(table["sec_gmp"]["ours"]["foreground"], metrics["foreground_fraction"], abs_tol=1e-6)
+    assert table["sec"]["published"]["miou_crf"] == 50.7
+
+
+def test_all_rows_have_their_stages(pristine: Repo) -> None:
+    """DVC reads the file, offline, and finds what the rows need of the main pipeline."""
+    listed = pristine.dvc("stage", "list", "ablations/dvc.yaml", "--name-only").split()
+    content = yaml.safe_load((ROOT / "ablations" / "params.yaml").read_text(encoding="utf-8"))
+    assert {f"ablations/dvc.yaml:evaluate@{name}" for name in content["experiments"]} <= set(listed)
+    graph = pristine.dvc("dag", "--dot", "ablations/dvc.yaml:compare_published")
+    assert all(
+        f'"{name}"' in graph for name in ("make_oracle_guides", "predict_saliency", "evaluate@full", "make_cues")
+    )
 
 
 def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Repo) -> None:

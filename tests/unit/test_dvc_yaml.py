@@ -1,4 +1,7 @@
-"""dvc.yaml says what the code does: deps are the modules imported, params the keys read, paths the arguments given."""
+"""dvc.yaml says what the code does: deps are the modules imported, params the keys read, paths the arguments given.
+
+So does ablations/dvc.yaml, whose stages are variants: an entry of ablations/params.yaml changes some of the settings.
+"""
 
 import ast
 import re
@@ -32,14 +35,24 @@ MODEL_FOLDERS = {
 NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
 
 
+ABLATIONS = "ablations"
+
+
 @dataclass(frozen=True)
 class Stage:
     name: str
     body: dict[str, Any]
+    entries: dict[str, Any] | None = None  # what foreach goes over, where the test knows it
+    is_ablation: bool = False
 
     @property
     def script(self) -> Path:
-        return ROOT / "stages" / f"{self.name}.py"
+        python, dash_m, module = shlex.split(self.body["cmd"])[:3]
+        assert (python, dash_m) == ("python", "-m")
+        package, name = module.split(".")
+        assert package == "stages"
+        assert self.name == name or (self.is_ablation and self.name.startswith(f"{name}_"))
+        return ROOT / "stages" / f"{name}.py"
 
     @property
     def deps(self) -> list[str]:
@@ -58,13 +71,32 @@ class Stage:
         return [dep for dep in self.deps if not dep.endswith(".py")]
 
     @property
-    def options(self) -> dict[str, str]:
+    def all_options(self) -> dict[str, list[str]]:
         """The command's options with their values; it holds nothing else."""
-        python, dash_m, module, *rest = shlex.split(self.body["cmd"])
-        assert (python, dash_m, module) == ("python", "-m", f"stages.{self.name}")
-        assert len(rest) % 2 == 0 and all(option.startswith("--") for option in rest[::2])
-        assert len(set(rest[::2])) == len(rest[::2])
-        return dict(zip(rest[::2], rest[1::2], strict=True))
+        options: dict[str, list[str]] = {}
+        for word in shlex.split(self.body["cmd"])[3:]:
+            if word.startswith("--"):
+                assert word not in options
+                options[word] = []
+            else:
+                options[list(options)[-1]].append(word)
+        return options
+
+    @property
+    def options(self) -> dict[str, str]:
+        """All but --params, with one value each."""
+        rest = {option: values for option, values in self.all_options.items() if option != "--params"}
+        assert all(len(values) == 1 for values in rest.values())
+        return {option: values[0] for option, values in rest.items()}
+
+    @property
+    def params(self) -> tuple[list[str], list[str]]:
+        """Keys of params.yaml, and of ablations/params.yaml."""
+        listed = self.body.get("params", [])
+        own = [key for key in listed if isinstance(key, str)]
+        others = [item for item in listed if not isinstance(item, str)]
+        assert all(item.keys() == {f"{ABLATIONS}/params.yaml"} for item in others)
+        return own, [key for item in others for key in item[f"{ABLATIONS}/params.yaml"]]
 
 
 def path_of(item: Any) -> str:
@@ -74,18 +106,49 @@ def path_of(item: Any) -> str:
     return path
 
 
-def read_stages() -> list[Stage]:
-    content = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    return [Stage(name, body["do"] if "foreach" in body else body) for name, body in content.items()]
+def read_yaml(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+    return content
 
 
-STAGES = read_stages()
-each_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def read_stages() -> Iterator[Stage]:
+    for name, body in read_yaml("dvc.yaml")["stages"].items():
+        yield Stage(name, body["do"] if "foreach" in body else body)
+    rows = read_yaml(f"{ABLATIONS}/params.yaml")
+    for name, body in read_yaml(f"{ABLATIONS}/dvc.yaml")["stages"].items():
+        entries = rows[body["foreach"].strip("${}")] if "foreach" in body else None
+        yield Stage(name, body["do"] if "foreach" in body else body, entries, is_ablation=True)
+
+
+ALL = list(read_stages())
+STAGES = [stage for stage in ALL if not stage.is_ablation]
+VARIANTS = [stage for stage in ALL if stage.is_ablation]
+
+
+def identity(stage: Stage) -> str:
+    return f"{ABLATIONS}/{stage.name}" if stage.is_ablation else stage.name
+
+
+each_stage = pytest.mark.parametrize("stage", ALL, ids=identity)
+each_variant = pytest.mark.parametrize("stage", VARIANTS, ids=identity)
 
 
 def stage_named(name: str) -> Stage:
     (stage,) = (stage for stage in STAGES if stage.name == name)
     return stage
+
+
+def filled_in(text: str, key: str, entry: dict[str, Any]) -> str:
+    text = text.replace("${key}", key)
+    return re.sub(r"\$\{item\.(\w+)\}", lambda match: str(entry[match[1]]), text)
+
+
+def instances(stage: Stage) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(name, data deps, outputs) of every variant that a foreach makes of an ablation."""
+    for key, entry in (stage.entries or {"": {}}).items():
+        name = f"{stage.name}@{key}" if stage.entries else stage.name
+        paths = ([filled_in(path, key, entry) for path in some] for some in (stage.data_deps, stage.outputs))
+        yield (name, *paths)
 
 
 # --- the code, read as syntax trees ---------------------------------------------------------------------------------------
@@ -202,9 +265,24 @@ def test_a_changed_segmentation_loss_retrains_no_classifier(name: str) -> None:
 @each_stage
 def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
     read = [pattern_of(argument) for call in called(tree_of(stage.script), "read_keys") for argument in call.args]
-    listed = stage.body.get("params", [])
-    assert all(isinstance(key, str) for key in listed)
-    assert sorted(map(without_variables, listed)) == sorted(read)
+    listed = sorted(map(without_variables, stage.params[0]))
+    assert len(listed) == len(read)
+    name = r"\*" if stage.entries is not None or not stage.is_ablation else "[a-z_]+"
+    for key, pattern in zip(listed, sorted(read), strict=True):
+        assert re.fullmatch(re.escape(pattern).replace(r"\*", name), key)
+
+
+@each_stage
+def test_the_changes_that_a_command_applies_are_params_too(stage: Stage) -> None:
+    """And no other key of the file: an entry's other values stand in the command and the deps."""
+    files, entries = stage.all_options.get("--params", ["params.yaml"]), []
+    for file, _, entry in (text.partition(":") for text in files[1:]):
+        assert file == f"{ABLATIONS}/params.yaml"
+        entries.append(f"{entry}.changes")
+    assert files[0] == "params.yaml" and stage.params[1] == entries
+    assert stage.is_ablation or not entries
+    if stage.entries is not None and stage.params[0]:
+        assert len(entries) == 1  # a stage of an entry that reads settings reads that entry's
 
 
 @each_stage
@@ -233,7 +311,14 @@ def test_only_the_stage_scripts_read_params() -> None:
 def test_the_command_gives_the_script_all_its_options_and_no_other(stage: Stage) -> None:
     paths, others = script_options(stage)
     assert stage.options.keys() == paths | others
-    assert all(re.fullmatch(r"\$\{[a-z_.]+\}", stage.options[option]) for option in others)
+    is_one_of_many = not stage.is_ablation or stage.entries is not None
+    name = r"\$\{[a-z_.]+\}" if is_one_of_many else "[a-z_]+"
+    assert all(re.fullmatch(name, stage.options[option]) for option in others)
+
+
+@each_variant
+def test_commands_of_ablations_run_where_the_others_do(stage: Stage) -> None:
+    assert stage.body["wdir"] == ".."
 
 
 @each_stage
@@ -278,7 +363,8 @@ def test_scripts_write_no_paths_of_their_own(stage: Stage) -> None:
 
 def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
-    assert {stage.name for stage in STAGES} == scripts
+    assert {stage.script.stem for stage in ALL} == scripts
+    assert {stage.script.stem for stage in VARIANTS} - {stage.name for stage in STAGES} == {"compare_published"}
 
 
 # --- (e) where things lie, and who may see the ground truth --------------------------------------------------------------------
@@ -289,14 +375,36 @@ def test_outputs_lie_below_data_models_and_metrics(stage: Stage) -> None:
     assert stage.outputs
     for path in stage.outputs:
         assert path.startswith(OUTPUT_FOLDERS) and ".." not in path and not path.endswith("/")
+        assert (path.split("/")[1] == ABLATIONS) == stage.is_ablation
+
+
+def test_the_main_pipeline_depends_on_no_ablation() -> None:
+    """Not even by depending on a whole folder that an ablation writes into."""
+    written = [output for stage in VARIANTS for output in stage.outputs]
+    for dep in {dep for stage in STAGES for dep in stage.data_deps}:
+        assert not any(f"{output}/".startswith(f"{dep}/") for output in written), dep
 
 
 def test_no_two_stages_write_the_same_file() -> None:
     outputs = [output for stage in STAGES for output in stage.outputs]
+    outputs += [output for stage in VARIANTS for _, _, made in instances(stage) for output in made]
     assert len(outputs) == len(set(outputs))
 
 
-@each_stage
+@each_variant
+def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: Stage) -> None:
+    made = [output for other in VARIANTS for _, _, outputs in instances(other) for output in outputs]
+    patterns = [
+        re.escape(without_variables(output)).replace(r"\*", "[^/]+") for main in STAGES for output in main.outputs
+    ]
+    for name, deps, _ in instances(stage):
+        for dep in deps:
+            below = any(output.startswith(f"{dep}/") for output in made) or dep == "data/evaluation"
+            known = dep in made or any(re.fullmatch(pattern, dep) for pattern in patterns)
+            assert below or known or dep == f"{ABLATIONS}/published.yaml", (name, dep)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=identity)
 def test_every_dep_is_some_stages_output(stage: Stage) -> None:
     named = [other for other in STAGES if other.name != "import_cues"]  # whose names params choose
     made = {without_variables(output) for other in named for output in other.outputs}
@@ -326,6 +434,17 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     assert uses_experiments == ["train_segmenter"]  # whose params say which experiment learns from the masks
     users = {dep for stage in STAGES for dep in stage.deps if dep in ("metrics/cues.json", "metrics/guides.json")}
     assert users <= set(stage_named("report").deps)
+
+
+def test_only_the_oracle_and_the_evaluation_of_ablations_can_see_a_mask() -> None:
+    users: dict[str, set[str]] = {"data/ground_truth.zip": set(), "data/oracle_guides.zip": set()}
+    for stage in VARIANTS:
+        for name, deps, _ in instances(stage):
+            for path in users.keys() & set(deps):
+                users[path].add(name)
+    evaluations = {name for stage in VARIANTS if stage.script.stem == "evaluate" for name, _, _ in instances(stage)}
+    assert users["data/ground_truth.zip"] == evaluations | {"evaluate_supervision"}
+    assert users["data/oracle_guides.zip"] == {"evaluate_supervision", "train_segmenter@oracle"}
 
 
 def test_only_report_reads_what_the_quality_of_the_supervision_is() -> None:
