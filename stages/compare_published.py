@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from weakseg.artifacts import ArrayArchive, read_json, write_json, write_table, write_text
+from weakseg.artifacts import ArrayArchive, read_json, write_bytes, write_json, write_table, write_text
 from weakseg.evaluation import foreground_fraction, mean_iou
 from weakseg.params import read_keys
 from weakseg.published import (
@@ -18,6 +18,8 @@ from weakseg.published import (
     read_published,
     text_table,
 )
+from weakseg.seed_charts import Curve, seeder_chart
+from weakseg.seed_quality import read_curve
 from weakseg.stage import arguments, run
 
 COLUMNS = ["paper", "row", "name", "measure", "published", "ours"]
@@ -27,16 +29,20 @@ def main() -> None:
     paths = arguments(
         __doc__, published="YAML of the papers' numbers", evaluation="folder of params.yaml's experiments",
         ablations="folder of the ablations' experiments", guides="JSON of the guides' quality",
-        ablation_guides="JSON of the ablations' guides' quality", out="folder to write",
+        ablation_guides="JSON of the ablations' guides' quality", seeders="folder of params.yaml's seeders' quality",
+        ablation_seeders="folder of the ablations' seeders' quality", out="folder to write",
     ).parse_args()  # fmt: skip
     bound: str = read_keys("report.bound", files=paths.params)
     published = read_published(paths.published)
     sources: list[tuple[Sequence[PublishedRow], Callable[[str], Numbers | None]]] = [
         (published.experiments, partial(experiment_numbers, [paths.ablations, paths.evaluation])),
         (published.guides, partial(guide_numbers, [paths.ablation_guides, paths.guides])),
+        (published.seeders, partial(seeder_numbers, [paths.ablation_seeders, paths.seeders])),
     ]
     tables = [compare(rows, ours, bound) for rows, ours in sources if rows]
     write_tables(paths.out, tables, ground_truth_foreground(paths.evaluation, bound))
+    curves = seeder_curves([paths.ablation_seeders, paths.seeders], [row.seeder for row in published.seeders])
+    write_bytes(paths.out / "seeders.png", seeder_chart(curves))
 
 
 def experiment_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
@@ -61,6 +67,23 @@ def guide_numbers(files: Sequence[Path], name: str) -> Numbers | None:
             numbers: Numbers = measured
             return numbers
     return None
+
+
+def seeder_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
+    """Per cent, from the first folder that has the seeder's JSON; None: not run."""
+    for folder in folders:
+        if (folder / f"{name}.json").is_file():
+            numbers: Numbers = read_json(folder / f"{name}.json")
+            return numbers
+    return None
+
+
+def seeder_curves(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Curve]:
+    """Precision over recall of those seeders that have run, as in GS's figure 3."""
+    files = {
+        name: next((path for folder in folders if (path := folder / f"{name}.csv").is_file()), None) for name in names
+    }
+    return {name: read_curve(path) for name, path in files.items() if path}
 
 
 def ground_truth_foreground(folder: Path, bound: str) -> float | None:

@@ -67,11 +67,27 @@ class GuideRow(PublishedRow):
         return self.guide
 
 
+class SeederRow(PublishedRow):
+    title: ClassVar[str] = "Seeders"
+    measures: ClassVar[dict[str, str]] = {
+        "mean_precision": "mP %", "foreground_precision_at_20_recall": "foreground precision at 20 % recall",
+        "background_precision_at_80_recall": "background precision at 80 % recall", "map": "mAP %",
+    }  # fmt: skip
+    seeder: Name
+    mean_precision: Percent | None
+    map: Percent | None
+
+    @property
+    def name(self) -> str:
+        return self.seeder
+
+
 class Published(Section):
     """The whole file."""
 
     experiments: list[ExperimentRow]
     guides: list[GuideRow]
+    seeders: list[SeederRow]
 
 
 @dataclass(frozen=True)

@@ -178,12 +178,18 @@ def repo(pristine: Repo, tmp_path: Path) -> Iterator[Repo]:
 def all_stages(folder: Path) -> set[str]:
     """Every stage of dvc.yaml, its variants spelled out."""
     params = tiny_params()
-    variants = {"${classifiers}": params["classifiers"], "${experiments}": EXPERIMENTS, "${make_guides.rules}": ["g2"]}
+
+    def variants(foreach: str) -> list[str]:
+        value: Any = params
+        for key in foreach.removeprefix("${").removesuffix("}").split("."):
+            value = value[key]
+        return list(value)
+
     stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return {
         f"{name}@{variant}" if variant else name
         for name, stage in stages.items()
-        for variant in (variants[stage["foreach"]] if "foreach" in stage else [""])
+        for variant in (variants(stage["foreach"]) if "foreach" in stage else [""])
     }
 
 

@@ -49,6 +49,7 @@ READ_BY = {  # what the stages of a section read of params.yaml: a change of any
     "seeds": ("make_seeds",),
     "guides": ("make_guides",),
     "guide_quality": ("make_guides",),
+    "seeders": ("classifiers.seeder.cam", "evaluate_seeds"),
     "experiments": ("segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
 }
 
@@ -113,6 +114,29 @@ def test_every_published_row_has_an_experiment_and_every_experiment_a_row() -> N
     assert names == ENTRIES["experiments"].keys() | {AUTHORS, POST_V1, "sec", "guided", "seeds", "full"}
     guides = {row.guide for row in published.guides}
     assert guides == {*ENTRIES["guide_quality"]["changes"]["make_guides.rules"], "seeds", "g2", "oracle"}
+    assert {row.seeder for row in published.seeders} == ENTRIES["seeders"].keys() | {"seeder", "centre_mean"}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_seeders_are_the_papers(profile: str) -> None:
+    """GAP without a CRF on four networks, backprop with smoothing and DeepLab's CRF on the plain classifier."""
+    for name, entry in ENTRIES["seeders"].items():
+        params = settings(profile, f"seeders.{name}")
+        cam, crf = params.classifiers["seeder"].cam, params.evaluate_seeds.crf
+        assert (cam.scales, cam.gradient_scales, cam.flip) == ([1.0], [], False)
+        if name.startswith("gap_"):
+            assert ENTRIES["classifiers"][name]["changes"] == {"classifiers.seeder.network": name}
+            assert (cam.method, cam.smoothing_px, crf) == ("gap", 0, None)
+            assert entry["model"] == f"models/ablations/classifier/{name}"
+        else:
+            assert (cam.method, cam.smoothing_px) == (f"{name}_backprop", 8)
+            assert crf and (crf.bilateral_weight, crf.bilateral_sigma_xy, crf.bilateral_sigma_rgb) == (4, 121, 5)
+            assert entry["model"] == "models/classifier/background"
+        assert entry["map"] == f"{entry['model'].replace('models', 'metrics')}.json"
+    assert (
+        settings(profile, "seeders.gap_roi").make_seeds
+        == read_params([ROOT / "profiles" / f"{profile}.yaml"]).make_seeds
+    )
 
 
 def test_published_numbers_are_the_papers() -> None:
@@ -133,6 +157,10 @@ def test_published_numbers_are_the_papers() -> None:
     assert guides == {
         "seeds": (38.7, 39.8), "g0": (45.8, 48.8), "g1": (46.2, None), "guided": (51.2, 55.7), "oracle": (56.9, None),
         "full": (None, 67.6),
+    }  # fmt: skip
+    seeders = {row.seeder: (row.mean_precision, row.map) for row in published.seeders if row.mean_precision}
+    assert seeders == {
+        "gap_lowres": (76.5, 88.0), "gap_highres": (80.7, 87.0), "gap_roi": (80.8, 87.2), "gap_deeplab": (57.7, 92.7),
     }  # fmt: skip
     figures = {
         values[1:] for (paper, _), values in numbers.items() if paper.startswith("SEC figure") and values[0] != "sec"

@@ -399,7 +399,8 @@ def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: St
     ]
     for name, deps, _ in instances(stage):
         for dep in deps:
-            below = any(output.startswith(f"{dep}/") for output in made) or dep == "data/evaluation"
+            mains = ("data/evaluation", "metrics/seeders")
+            below = any(output.startswith(f"{dep}/") for output in made) or dep in mains
             known = dep in made or any(re.fullmatch(pattern, dep) for pattern in patterns)
             assert below or known or dep == f"{ABLATIONS}/published.yaml", (name, dep)
 
@@ -442,7 +443,8 @@ def test_only_the_oracle_and_the_evaluation_of_ablations_can_see_a_mask() -> Non
         for name, deps, _ in instances(stage):
             for path in users.keys() & set(deps):
                 users[path].add(name)
-    evaluations = {name for stage in VARIANTS if stage.script.stem == "evaluate" for name, _, _ in instances(stage)}
+    measuring = [stage for stage in VARIANTS if stage.script.stem in ("evaluate", "evaluate_seeds")]
+    evaluations = {name for stage in measuring for name, _, _ in instances(stage)}
     assert users["data/ground_truth.zip"] == evaluations | {"evaluate_supervision"}
     assert users["data/oracle_guides.zip"] == {"evaluate_supervision", "train_segmenter@oracle"}
 

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.compare_published import experiment_numbers, ground_truth_foreground, guide_numbers, write_tables
-from weakseg.artifacts import write_arrays, write_json
+from stages.compare_published import (
+    experiment_numbers,
+    ground_truth_foreground,
+    guide_numbers,
+    seeder_curves,
+    seeder_numbers,
+    write_tables,
+)
+from weakseg.artifacts import write_arrays, write_json, write_table
 from weakseg.errors import UserError
 from weakseg.published import Compared, compare, markdown_table, read_published, text_table
 
@@ -19,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def file_of(folder: Path, experiments: list[dict[str, Any]], guides: list[dict[str, Any]] | None = None) -> Path:
     path = folder / "published.yaml"
-    path.write_text(yaml.safe_dump({"experiments": experiments, "guides": guides or []}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({"experiments": experiments, "guides": guides or [], "seeders": []}), encoding="utf-8"
+    )
     return path
 
 
@@ -121,6 +130,22 @@ def test_numbers_of_a_guide_are_those_against_the_ground_truth(tmp_path: Path) -
     files = [tmp_path / "nosuch.json", tmp_path / "a.json"]
     assert guide_numbers(files, "g0") == quality
     assert guide_numbers(files, "g1") is None and guide_numbers(files, "g2") is None
+
+
+def test_numbers_and_curves_of_a_seeder_come_from_the_first_folder_that_has_it(tmp_path: Path) -> None:
+    main, ablations = tmp_path / "main", tmp_path / "ablations"
+    columns = ["threshold", "foreground_precision", "foreground_recall", "background_precision", "background_recall"]
+    for folder, name, value in ((main, "seeder", 70.5), (ablations, "guided", 60.5), (main, "guided", 1.0)):
+        write_json(folder / f"{name}.json", {"mean_precision": value, "map": None, "images": 4})
+        write_table(folder / f"{name}.csv", [dict.fromkeys(columns, str(value))], columns)
+    folders = [ablations, main]
+    assert [seeder_numbers(folders, name) for name in ("seeder", "guided", "vanilla")] == [
+        {"mean_precision": 70.5, "map": None, "images": 4}, {"mean_precision": 60.5, "map": None, "images": 4}, None,
+    ]  # fmt: skip
+    curves = seeder_curves(folders, ["seeder", "guided", "vanilla"])
+    assert {name: curve["foreground_recall"].tolist() for name, curve in curves.items()} == {
+        "seeder": [70.5], "guided": [60.5],
+    }  # fmt: skip
 
 
 def test_all_four_files_hold_the_numbers(tmp_path: Path, table: list[Compared]) -> None:
