@@ -105,18 +105,18 @@ def read_text(path: Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-ready copy: numpy scalars become Python's, NaN becomes null, floats keep 4 decimals."""
+    """JSON-ready copy: numpy scalars become Python's, NaN becomes null, floats keep 2 decimals."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
         return [_plain(item) for item in value]
     if isinstance(value, (float, np.floating)):
-        return None if not np.isfinite(value) else round(float(value), 4)
+        return None if not np.isfinite(value) else round(float(value), 2)
     return int(value) if isinstance(value, np.integer) else value
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Metrics and settings as JSON; NaN and infinities are written as null."""
+    """Metrics (per cent) as JSON; NaN and infinities are written as null."""
     write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
 

@@ -199,21 +199,12 @@ def _quality(page: Page) -> str:
     if not made:
         return ""
     measures = [f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")]
-    head = [
-        "",
-        "foreground %",
-        "background %",
-        "unlabelled %",
-        "fg precision",
-        "fg recall",
-        "bg precision",
-        "bg recall",
-    ]
+    head = ["", "fg precision", "fg recall", "bg precision", "bg recall", "foreground %", "background %", "unlabelled %"]
     rows = []
     for name, content in made.items():
         coverage, measured = content.get("coverage") or {}, content.get("against_ground_truth") or {}
         shares = [coverage.get(key) for key in ("foreground", "background", "unlabelled")]
-        rows.append([escape(name), *map(_number, [*shares, *(measured.get(key) for key in measures)])])
+        rows.append([escape(name), *map(_number, [*(measured.get(key) for key in measures), *shares])])
     note = (
         '<p class="muted"><small>Per cent, over the training photos. Precision and recall are against the ground truth, '
         "foreground (fg) averaged over the classes.</small></p>"

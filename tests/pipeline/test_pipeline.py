@@ -42,6 +42,7 @@ COPIED = (
     "weakseg",
     "profiles",
     ".dvc/config",
+    ".dvc/plots.html",
     ".dvc/.gitignore",
     ".dvcignore",
     ".gitignore",
@@ -208,6 +209,7 @@ def is_percent(value: Any) -> bool:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_metrics_are_the_documented_ones_in_per_cent(pristine: Repo, experiment: str) -> None:
     metrics = pristine.json(f"metrics/{experiment}.json")
+    assert metrics.pop("images_with_ground_truth") == NUM_VAL
     assert list(metrics) == ["miou", "miou_crf", "pixel_accuracy", "foreground_fraction", "iou", "iou_crf"]
     assert all(is_percent(metrics[key]) for key in ("miou", "miou_crf", "pixel_accuracy", "foreground_fraction"))
     class_names = read_class_names(pristine.folder / "data" / "classes.txt")
@@ -215,7 +217,7 @@ def test_metrics_are_the_documented_ones_in_per_cent(pristine: Repo, experiment:
         assert list(metrics[key]) == class_names and len(class_names) >= 7
         known = [value for value in metrics[key].values() if value is not None]
         assert all(is_percent(value) for value in known)
-        assert math.isclose(sum(known) / len(known), metrics[mean], abs_tol=1e-3)
+        assert math.isclose(sum(known) / len(known), metrics[mean], abs_tol=1e-2)
     assert metrics["miou"] > 1  # a fraction would be below
 
 
@@ -245,11 +247,11 @@ def test_metrics_are_those_of_the_masks(pristine: Repo, experiment: str) -> None
         confusion = confusion_of(truth, unzipped(data / folder / f"{experiment}.zip"), len(metrics["iou"]))
         union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
         iou = np.diag(confusion)[union > 0] / union[union > 0]
-        assert math.isclose(100 * iou.mean(), metrics[key], abs_tol=1e-3)
+        assert math.isclose(100 * iou.mean(), metrics[key], abs_tol=1e-2)
         if key == "miou":
             total = confusion.sum()
-            assert math.isclose(100 * np.trace(confusion) / total, metrics["pixel_accuracy"], abs_tol=1e-3)
-            assert math.isclose(100 * confusion[:, 1:].sum() / total, metrics["foreground_fraction"], abs_tol=1e-3)
+            assert math.isclose(100 * np.trace(confusion) / total, metrics["pixel_accuracy"], abs_tol=1e-2)
+            assert math.isclose(100 * confusion[:, 1:].sum() / total, metrics["foreground_fraction"], abs_tol=1e-2)
 
 
 def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pristine: Repo) -> None:
@@ -261,7 +263,7 @@ def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pr
         assert row.keys() == {"miou", "miou_crf", "percent_of_full"}
         assert (row["miou"], row["miou_crf"]) == (metrics[name]["miou"], metrics[name]["miou_crf"])
         better = max(metrics[name]["miou"], metrics[name]["miou_crf"])
-        assert math.isclose(row["percent_of_full"], 100 * better / bound, abs_tol=1e-2)
+        assert math.isclose(row["percent_of_full"], 100 * better / bound, abs_tol=0.2)
     assert summary["full"]["percent_of_full"] == 100
 
 
@@ -270,7 +272,7 @@ def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> N
     assert guides.keys() == {"seeds", "g2", "oracle"}
     for content in (pristine.json("metrics/cues.json"), *guides.values()):
         assert content["coverage"].keys() == {"foreground", "background", "unlabelled"}
-        assert math.isclose(sum(content["coverage"].values()), 100, abs_tol=1e-2)
+        assert math.isclose(sum(content["coverage"].values()), 100, abs_tol=2e-2)
         measured = content["against_ground_truth"]
         expected = {f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")}
         assert measured.keys() == expected
@@ -300,8 +302,8 @@ def test_coverage_of_the_cues_is_that_of_the_archive(pristine: Repo) -> None:
     archive = ArrayArchive(pristine.folder / "data" / "cues.npz")
     cues = [read_cues(archive, record.image_id) for record in pristine.records("train")]
     coverage = pristine.json("metrics/cues.json")["coverage"]
-    assert math.isclose(coverage["foreground"], 100 * np.mean([cue[1:].any(0).mean() for cue in cues]), abs_tol=1e-3)
-    assert math.isclose(coverage["background"], 100 * np.mean([cue[0].mean() for cue in cues]), abs_tol=1e-3)
+    assert math.isclose(coverage["foreground"], 100 * np.mean([cue[1:].any(0).mean() for cue in cues]), abs_tol=1e-2)
+    assert math.isclose(coverage["background"], 100 * np.mean([cue[0].mean() for cue in cues]), abs_tol=1e-2)
     assert {cue.shape[1:] for cue in cues} == {(9, 9)}
     assert max(int(cue.sum(0).max()) for cue in cues) == 1
     for cue, record in zip(cues, pristine.records("train"), strict=True):
@@ -430,10 +432,10 @@ def test_a_changed_crf_reruns_its_descendants_only_and_dvc_compares_the_numbers(
     assert moved and moved <= set(differ)
 
     difference = json.loads(repo.dvc("metrics", "diff", "--json"))
-    told = {path.removeprefix("metrics/").removesuffix(".json") for path in difference}
-    assert told == moved | {"summary"}
-    for name in (name for name in moved if now[name]["miou_crf"] != before[name]["miou_crf"]):
-        values = difference[f"metrics/{name}.json"]["miou_crf"]
+    changed = [name for name in moved if now[name]["miou_crf"] != before[name]["miou_crf"]]
+    assert changed and difference.keys() == {"metrics/summary.json"}
+    for name in changed:
+        values = difference["metrics/summary.json"][f"{name}.miou_crf"]
         assert (values["old"], values["new"]) == (before[name]["miou_crf"], now[name]["miou_crf"])
     parameters = json.loads(repo.dvc("params", "diff", "--json"))["params.yaml"]
     steps = parameters["crf.deeplab.steps"]
@@ -473,10 +475,7 @@ def test_an_experiment_runs_from_the_command_line(repo: Repo) -> None:
     shown = json.loads(repo.dvc("metrics", "show", "--json"))
     (files,) = [entry["data"] for entry in shown.values()]
     told = {path: content["data"] for path, content in files.items()}
-    assert told["metrics/sec.json"] == repo.json("metrics/sec.json")
-    assert told["metrics/summary.json"] == repo.json("metrics/summary.json")
-    others = {f"metrics/{name}.json" for name in ("cues", "guides", "prepare", "saliency")}
-    assert others | {"metrics/seeders/seeder.json", "metrics/seeders/centre_mean.json"} <= told.keys()
+    assert told == {"metrics/summary.json": repo.json("metrics/summary.json")}
 
 
 def test_results_do_not_depend_on_the_number_of_workers(repo: Repo) -> None:

@@ -137,14 +137,14 @@ def test_class_names_stand_one_a_line_so_that_line_is_id(tmp_path: Path) -> None
     assert artifacts.read_class_names(tmp_path / "classes.txt") == names
 
 
-def test_json_has_plain_numbers_of_four_decimals_and_null_for_what_is_unknown(tmp_path: Path) -> None:
+def test_json_has_plain_numbers_of_two_decimals_and_null_for_what_is_unknown(tmp_path: Path) -> None:
     content = {
         "miou": np.float64(12.345678), "nan": float("nan"), "inf": np.float32(np.inf), "count": np.int64(3), "list": np.eye(2),
         "deep": {1: (0.1, None, "x", True)},
     }  # fmt: skip
     artifacts.write_json(tmp_path / "x.json", content)
     expected = {
-        "miou": 12.3457, "nan": None, "inf": None, "count": 3, "list": [[1, 0], [0, 1]], "deep": {"1": [0.1, None, "x", True]},
+        "miou": 12.35, "nan": None, "inf": None, "count": 3, "list": [[1, 0], [0, 1]], "deep": {"1": [0.1, None, "x", True]},
     }  # fmt: skip
     assert json.loads((tmp_path / "x.json").read_text()) == expected
     assert artifacts.read_json(tmp_path / "x.json") == expected
