@@ -199,7 +199,16 @@ def _quality(page: Page) -> str:
     if not made:
         return ""
     measures = [f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")]
-    head = ["", "fg precision", "fg recall", "bg precision", "bg recall", "foreground %", "background %", "unlabelled %"]
+    head = [
+        "",
+        "fg precision",
+        "fg recall",
+        "bg precision",
+        "bg recall",
+        "foreground %",
+        "background %",
+        "unlabelled %",
+    ]
     rows = []
     for name, content in made.items():
         coverage, measured = content.get("coverage") or {}, content.get("against_ground_truth") or {}

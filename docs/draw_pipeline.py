@@ -1,0 +1,111 @@
+"""Draws the pipeline from dvc.yaml: `python -m docs.draw_pipeline` rewrites docs/pipeline.md."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAGE = Path("docs/pipeline.md")
+MASKS = "pack_masks"  # whose arrows are all drawn: they carry the ground truth
+INTRODUCTION = """# The pipeline
+
+Drawn from dvc.yaml by `python -m docs.draw_pipeline`; a test holds the two together. Stages with `@` exist once per
+classifier, guide or experiment of params.yaml; an arrow is a file that one stage writes and another reads, and arrows
+that follow from others are left out. Dashed arrows carry the ground truth: they go to evaluation and the report, to the
+oracle guides, and to the experiment that params.yaml supervises with `ground_truth.zip`. Nothing else sees a mask.
+
+"""
+
+
+def main() -> None:
+    PAGE.write_text(page(Path("dvc.yaml")), encoding="utf-8")
+    print(f"{PAGE}: written")
+
+
+def page(dvc_yaml: Path) -> str:
+    stages = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
+    lines = ["```mermaid", "flowchart TD", *(f"  {name}[{_title(name, stage)}]" for name, stage in stages.items())]
+    arrows = list(dict.fromkeys((source, target) for source, target, _ in edges(stages)))
+    shown = set(needed(arrows))
+    for source, target in arrows:
+        if source == MASKS:
+            lines.append(f"  {source} -.-> {target}")
+        elif (source, target) in shown:
+            lines.append(f"  {source} --> {target}")
+    table = ["| stage | reads | writes |", "|---|---|---|"]
+    for name, stage in stages.items():
+        reads, writes = (", ".join(f"`{path}`" for path in paths) for paths in (_inputs(stage), _outputs(stage)))
+        table.append(f"| `{_title(name, stage)}` | {reads or '–'} | {writes} |")
+    return INTRODUCTION + "\n".join([*lines, "```", "", *table]) + "\n"
+
+
+def edges(stages: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(writer, reader, path read) for every file or folder that passes from stage to stage."""
+    found = []
+    for reader, stage in stages.items():
+        for path in _inputs(stage):
+            writers = [name for name, other in stages.items() if path in _outputs(other)] or [
+                name for name, other in stages.items() if any(_meets(path, out) for out in _outputs(other))
+            ]
+            found += [(writer, reader, path) for writer in writers if writer != reader]
+    return found
+
+
+def needed(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without the arrows that follow from others (prepare → make_cues from prepare → make_cams → make_cues)."""
+    after: dict[str, set[str]] = {}
+    for source, target in arrows:
+        after.setdefault(source, set()).add(target)
+
+    def reachable(source: str) -> set[str]:
+        found: set[str] = set()
+        waiting = list(after.get(source, ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += after.get(name, ())
+        return found
+
+    return [
+        (source, target) for source, target in arrows
+        if not any(target in reachable(between) for between in after[source] - {target})
+    ]  # fmt: skip
+
+
+def _title(name: str, stage: Mapping[str, Any]) -> str:
+    return f"{name}@" if "foreach" in stage else name
+
+
+def _body(stage: Mapping[str, Any]) -> Mapping[str, Any]:
+    body: Mapping[str, Any] = stage.get("do", stage)
+    return body
+
+
+def _paths(items: list[Any]) -> Iterator[str]:
+    for item in items:
+        yield item if isinstance(item, str) else next(iter(item))
+
+
+def _inputs(stage: Mapping[str, Any]) -> list[str]:
+    return [path for path in _paths(_body(stage).get("deps", [])) if not path.endswith(".py")]
+
+
+def _outputs(stage: Mapping[str, Any]) -> list[str]:
+    body = _body(stage)
+    return [path for kind in ("outs", "metrics", "plots") for path in _paths(body.get(kind, []))]
+
+
+def _meets(path: str, output: str) -> bool:
+    """Whether reading `path` reads `output`: the same file, or one of them the folder that the other is in."""
+    one, other = (re.sub(r"\$\{[^}]*\}", "*", text) for text in (path, output))
+    if one == "data/*":  # an experiment's supervision: cues, seeds, a guide or the ground truth
+        return bool(re.fullmatch(r"data/(cues\.npz|\*\.npz|seeds\.zip|guides/\*\.zip|ground_truth\.zip)", other))
+    written = re.escape(other).replace(r"\*", "[^/]+")
+    return other.startswith(f"{one}/") or bool(re.fullmatch(f"{written}(/.*)?", one))
+
+
+if __name__ == "__main__":
+    main()
