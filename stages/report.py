@@ -27,7 +27,8 @@ def sources(data: Path, metrics: Path, experiments: dict[str, Experiment], setti
         supervision={name: Path(experiment.supervision).stem for name, experiment in experiments.items()},
         cues=data / "cues.npz", seeds=data / "seeds.zip", saliency=data / "saliency.zip", guides=data / "guides",
         ground_truth=data / "ground_truth.zip", raw_masks=data / "raw_masks", masks=data / "masks",
-        evaluation=data / "evaluation", metrics=metrics, training=metrics / "training", num_sheet_images=settings.images,
+        evaluation=data / "evaluation", metrics=metrics, training=metrics / "training",
+        seeders=metrics / "seeders", num_sheet_images=settings.images,
     )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class ReportSources:
     `<rule>.zip`. raw_masks and masks: folders of `<experiment>.zip`, without and with CRF. evaluation: folder of
     `<experiment>.npz` with `raw/confusion`, `crf/confusion` (C, C) and `<image_id>/iou` (2,) fractions raw and CRF. metrics: folder of
     `<experiment>.json`, `summary.json`, `cues.json`, `guides.json`. training: folder of `<stage>.csv` with the
-    columns step, learning_rate, loss and one per loss term. `supervision` says which guide an experiment learnt
+    columns step, learning_rate, loss and one per loss term. seeders: folder of `seeder.png`, precision over recall, and
+    of `<name>.json` with mP and mAP. `supervision` says which guide an experiment learnt
     from (`g2` where it names no guide). `num_sheet_images` photos of each split are on a sheet, up to
     `num_page_images` of the val split and a third as many of the train split on the page.
     """
@@ -62,6 +63,7 @@ class ReportSources:
     evaluation: Path | None = None
     metrics: Path | None = None
     training: Path | None = None
+    seeders: Path | None = None
     num_sheet_images: int = 8
     num_page_images: int = 48
 
@@ -87,7 +89,7 @@ def write_report(folder: Path, sources: ReportSources) -> None:
         class_names, sources.experiments, {name: _guide_rule(sources, name) for name in sources.experiments},
         records, summary, metrics, _json(sources.metrics, "cues"), _json(sources.metrics, "guides"),
         {stage: loss_chart({stage: values}) for stage, values in curves.items()}, confusions,
-        _image_ious(sources), sources.num_page_images,
+        _seeder_chart(sources.seeders), _seeder_metrics(sources.seeders), _image_ious(sources), sources.num_page_images,
     )  # fmt: skip
     write_text(folder / "index.html", render_page(page, lambda side_px: _views(sources, side_px)))
 
@@ -152,6 +154,17 @@ def markdown_table(summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[st
 def _json(folder: Path | None, name: str) -> dict[str, Any]:
     path = None if folder is None else folder / f"{name}.json"
     return read_json(path) if path is not None and path.is_file() else {}
+
+
+def _seeder_chart(folder: Path | None) -> bytes | None:
+    path = None if folder is None else folder / "seeder.png"
+    return path.read_bytes() if path is not None and path.is_file() else None
+
+
+def _seeder_metrics(folder: Path | None) -> dict[str, dict[str, Any]]:
+    """By seeder; those that were measured on no photo are left out."""
+    found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))} if folder is not None else {}
+    return {name: content for name, content in found.items() if content.get("images")}
 
 
 def _experiment_metrics(sources: ReportSources) -> dict[str, dict[str, Any]]:

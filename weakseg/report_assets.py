@@ -20,7 +20,7 @@ td.bar div{background:linear-gradient(#bcd9f0,#bcd9f0) 0/var(--w) 100% no-repeat
 .chip{display:inline-block;width:.95em;height:.95em;border:1px solid #333;vertical-align:-.1em;margin-right:.35em}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.9rem;padding:0;margin:.6rem 0;list-style:none}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:1rem}
-.charts img,details img{max-width:100%;height:auto}details .scroll img{max-width:none;width:clamp(640px,100%,900px)}summary{cursor:pointer;padding:.3rem 0}
+.chart{margin-top:1rem}.chart img,.charts img,details img{max-width:100%;height:auto}details .scroll img{max-width:none;width:clamp(640px,100%,900px)}summary{cursor:pointer;padding:.3rem 0}
 .controls{position:sticky;top:0;z-index:5;display:flex;flex-wrap:wrap;gap:.5rem 1.1rem;align-items:end;
  padding:.6rem 0;background:#fffffff2;border-bottom:1px solid var(--line)}
 .controls label{display:grid;font-size:.8rem;color:var(--muted)}

@@ -42,6 +42,8 @@ class Page:
     guides: Mapping[str, Any]
     loss_charts: Mapping[str, bytes]
     confusion_charts: Mapping[str, bytes]
+    seeder_chart: bytes | None
+    seeders: Mapping[str, Mapping[str, Any]]
     image_ious: ImageIous
     num_images: int
 
@@ -67,6 +69,7 @@ def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
         ("classes", "IoU by class", _class_bars(page)),
         ("training", "Training curves", _charts(page.loss_charts)),
         ("supervision", "Quality of cues, seeds and guides", _quality(page)),
+        ("seeders", "Precision and recall of seeders", _seeders(page)),
         ("confusion", "Confusion", _confusions(page.confusion_charts)),
         ("gallery", "Gallery", _gallery(page, {card["split"] for card in cards})),
     ]  # fmt: skip
@@ -219,6 +222,23 @@ def _quality(page: Page) -> str:
         "foreground (fg) averaged over the classes.</small></p>"
     )
     return _table(head, rows, "Quality of cues, seeds and guides") + note
+
+
+def _seeders(page: Page) -> str:
+    """GS's figure 3 and its two measures."""
+    if not page.seeders:
+        return ""
+    measures = {
+        "mean_precision": "mP %", "foreground_precision_at_20_recall": "fg precision at 20 % recall",
+        "background_precision_at_80_recall": "bg precision at 80 %", "map": "mAP %",
+    }  # fmt: skip
+    rows = [
+        [escape(name.replace("_", " ")), *(_number(own.get(key)) for key in measures)]
+        for name, own in page.seeders.items()
+    ]
+    table = _table(["seeder", *measures.values()], rows, "Seeders")
+    alt = "Precision over recall of the seeder and of the mean mask"
+    return table + ("" if page.seeder_chart is None else f'<div class="chart">{_png(page.seeder_chart, alt)}</div>')
 
 
 def _options(items: Sequence[tuple[str, str]]) -> str:

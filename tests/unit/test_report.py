@@ -92,6 +92,9 @@ def sources(tmp_path: Path) -> ReportSources:
     write_json(
         tmp_path / "metrics/guides.json", {"g2": {"against_ground_truth": {"foreground_precision": 65.43}}, "g0": {}}
     )
+    write_json(tmp_path / "metrics/seeders/seeder.json", {"mean_precision": 76.54, "map": 88.1, "images": 4})
+    write_json(tmp_path / "metrics/seeders/unmeasured.json", {"mean_precision": None, "images": 0})
+    Image.new("RGB", (200, 90), "white").save(tmp_path / "metrics/seeders/seeder.png")
     rows = [
         {"step": step, "learning_rate": 0.1, "seed": 1.0, "expand": 0.5, "loss": 3 / (step + 1)} for step in range(9)
     ]
@@ -100,7 +103,7 @@ def sources(tmp_path: Path) -> ReportSources:
         tmp_path / "manifest.csv", tmp_path / "classes.txt", ("sec", "full"), {"sec": "cues", "full": "g0"},
         tmp_path / "cues.npz", tmp_path / "seeds.zip", tmp_path / "saliency.zip", tmp_path / "guides",
         tmp_path / "truth.zip", tmp_path / "raw", tmp_path / "masks", tmp_path / "evaluation", tmp_path / "metrics",
-        tmp_path / "metrics/training",
+        tmp_path / "metrics/training", tmp_path / "metrics/seeders",
     )  # fmt: skip
 
 
@@ -250,6 +253,7 @@ def test_the_page_shows_our_numbers_and_the_published_ones(page: str) -> None:
     row = re.findall(r'<tr><th scope="row">sec</th>(.*?)</tr>', page, re.DOTALL)[0]
     assert re.findall(r"<td.*?>(.*?)</td>", row) == ["41.2", "–", "43.0", "50.7", "71.7", "75.0", "80.0", "33.3"]
     assert "--w:79.9%" in page and "<small>77.7</small>" in page  # the bar of background: with CRF, without
+    assert "76.5" in page and "Precision and recall of seeders" in page and "unmeasured" not in page
     assert "12.3" in page and "65.4" in page  # cues.json, guides.json
 
 
