@@ -1,4 +1,4 @@
-"""Confusion matrices a second on masks of VOC's size (issue 7: at least 300 a core).
+"""Confusion matrices a second on masks of VOC's size (wanted: at least 300 a core).
 
 `python -m benchmarks.evaluation` prints a markdown table. Masks are drawn: one to four ellipses with an ignored rim.
 """

@@ -1,4 +1,4 @@
-"""Guides a second at VOC's size where no CRF is needed (issue 4: at least 15 a core), reading and PNG included.
+"""Guides a second at VOC's size where no CRF is needed (wanted: at least 15 a core), reading and PNG included.
 
 `python -m benchmarks.guides` prints a markdown table. Each photo has two salient objects, ragged and with specks around
 them, and in each a seed of a class of its own; so every rule but G1, which asks a network, runs as in its stage.

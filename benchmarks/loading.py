@@ -1,6 +1,6 @@
 """What a training sample costs to load: a photo decoded and warped, cues read at random from one large archive.
 
-`python -m benchmarks.loading` prints a markdown table (issue 7: at least 200 photos a second and core, below 1 ms for
+`python -m benchmarks.loading` prints a markdown table (wanted: at least 200 photos a second and core, below 1 ms for
 the cues of an image). Without `--photos` the photos are drawn; with it, real ones are brought to VOC's 500 px first.
 """
 

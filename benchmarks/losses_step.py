@@ -1,4 +1,4 @@
-"""What SEC's losses cost, without the CRF, next to VGG-16's forward and backward pass (issue 7: below 5 %).
+"""What SEC's losses cost, without the CRF, next to VGG-16's forward and backward pass (wanted: below 5 %).
 
 `python -m benchmarks.losses_step` prints a markdown table: LargeFOV at 321 px, 21 classes, on one thread.
 """

@@ -124,7 +124,7 @@ def _best_miou(metrics: Mapping[str, Any]) -> float | None:
 def summarize(metrics: Mapping[str, Mapping[str, Any]], bound: str = "full") -> dict[str, dict[str, float | None]]:
     """`metrics/summary.json` from the metrics of all experiments, in their order.
 
-    `percent_of_full` is the better of an experiment's two mIoUs over the better of the bound's two (issue 2);
+    `percent_of_full` is the better of an experiment's two mIoUs over the better of the bound's two;
     None without the bound, or where it is 0.
     """
     best_bound = _best_miou(metrics.get(bound, {}))

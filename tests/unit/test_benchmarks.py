@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks import evaluation, guides, loading, losses_step
+from benchmarks import evaluation, expand_optimum, guides, loading, losses_step
 from benchmarks.pipeline import costs
 from weakseg.artifacts import IGNORE_INDEX, read_cues
 from weakseg.photos import photo_size
@@ -51,3 +51,13 @@ def test_guides_are_timed_where_no_crf_is_needed(tmp_path: Path) -> None:
         large = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= 0.01 * 375 * 500) + 1
         inside = [set(np.unique(seeds[record.image_id][numbers == number])) - {0} for number in large]
         assert sorted(inside, key=min) == [{3}, {4}]
+
+
+def test_grown_masks_grow_at_the_backgrounds_cost() -> None:
+    labels = np.zeros((7, 7), np.uint8)
+    labels[3, 2], labels[3, 4] = 1, 2
+    larger = expand_optimum.grown(labels, (1, 2), 1)
+    assert larger[3].tolist() == [0, 1, 1, 1, 2, 2, 0] and (larger > 0).sum() == 9
+    np.testing.assert_array_equal(expand_optimum.grown(labels, (1, 2), 0), labels)
+    probs = expand_optimum.probabilities(labels, 3)
+    assert probs.argmax(1)[0].tolist() == labels.tolist() and bool((probs.sum(1) - 1).abs().max() < 1e-6)

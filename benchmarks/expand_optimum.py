@@ -1,0 +1,65 @@
+"""Which object size SEC's expand loss likes best: its value on ground-truth masks, as they are and grown.
+
+`python -m benchmarks.expand_optimum` reads data/manifest.csv and data/ground_truth.zip of a pipeline that has run, and
+prints a markdown table. A term whose least value lies at grown masks paints more foreground than there is.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import binary_dilation
+
+from weakseg import losses, objectives, supervision, transforms
+from weakseg.artifacts import IGNORE_INDEX, ImageArchive, Record, read_manifest
+from weakseg.params import SecLoss, read_keys
+
+CONFIDENCE = 0.98  # a mask's class gets this probability, the rest is shared
+
+
+def grown(labels: npt.NDArray[np.uint8], classes: tuple[int, ...], cells: int) -> npt.NDArray[np.uint8]:
+    """Every class `cells` larger on all sides, at the background's cost; the first class named takes a place first."""
+    for label in classes if cells else ():
+        reach = binary_dilation(labels == label, iterations=cells)
+        labels = np.where((labels == 0) & reach, label, labels).astype(np.uint8)
+    return labels
+
+
+def probabilities(labels: npt.NDArray[np.uint8], num_classes: int) -> torch.Tensor:
+    """(1, C, h, w) for class ids (h, w)."""
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), num_classes)
+    return (one_hot.permute(2, 0, 1)[None] * CONFIDENCE + (1 - CONFIDENCE) / num_classes).float()
+
+
+def expand(record: Record, labels: npt.NDArray[np.uint8], num_classes: int, settings: SecLoss) -> float:
+    present = torch.from_numpy(supervision.multi_hot(record.labels, num_classes))[None]
+    decays = objectives.decays_of(settings, labels.size)
+    return float(losses.expand_loss(probabilities(labels, num_classes), present, **decays))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--grid", type=int, default=29, help="cells a side (default 29, small-voc's)")
+    parser.add_argument("--every", type=int, default=4, help="use every so many-th training photo (default 4)")
+    args = parser.parse_args()
+    settings: SecLoss = read_keys("losses.sec", files=["params.yaml"])
+    masks = ImageArchive(Path("data/ground_truth.zip"))
+    records = read_manifest(Path("data/manifest.csv"), "train")[:: args.every]
+    num_classes = 1 + max(max(record.labels) for record in records)
+    print(f"{len(records)} photos, grid {args.grid}×{args.grid}\n\n| grown by, cells | expand loss | foreground % |")
+    print("|---:|---:|---:|")
+    for cells in range(5):
+        values, shares = [], []
+        for record in records:
+            mask = masks[record.image_id]
+            labels = transforms.resize_nearest(np.where(mask == IGNORE_INDEX, 0, mask), args.grid, args.grid)
+            labels = grown(labels.astype(np.uint8), record.labels, cells)
+            values.append(expand(record, labels, num_classes, settings))
+            shares.append((labels > 0).mean())
+        print(f"| {cells} | {np.mean(values):.3f} | {100 * np.mean(shares):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
