@@ -16,7 +16,9 @@ from weakseg.cams import photo_maps, prepared
 from weakseg.devices import pick_device
 from weakseg.lattice import CRFParams
 from weakseg.models import load_classifier
+from weakseg.parallel import read_ahead
 from weakseg.params import Cam, EvaluateSeeds, read_keys
+from weakseg.photos import read_record
 from weakseg.seed_charts import seeder_chart
 from weakseg.stage import arguments, run
 
@@ -36,8 +38,8 @@ def main() -> None:
     network = prepared(load_classifier(paths.model)[0], cam.method).to(device)
 
     def photos() -> Iterator[seed_quality.PhotoMaps]:
-        for record in records:
-            yield record, *photo_maps(network, record, cam, device)
+        for record, image in read_ahead(read_record, records, "heat maps of val photos"):
+            yield record, *photo_maps(network, image, record, cam, device)
 
     crf = CRFParams(**settings.crf.model_dump()) if settings.crf else None
     curve = seed_quality.measured(photos(), truth, num_classes, crf, settings.background_score).curve()

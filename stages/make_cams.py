@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy.typing as npt
-from tqdm import tqdm
 
-from weakseg.artifacts import map_arrays, read_manifest, write_arrays
+from weakseg import distributed
+from weakseg.artifacts import map_arrays, read_manifest
 from weakseg.cams import photo_maps, prepared
-from weakseg.devices import pick_device
+from weakseg.devices import pick_device, to_device
 from weakseg.models import load_classifier
+from weakseg.parallel import read_ahead
 from weakseg.params import Cam, read_keys
+from weakseg.photos import read_record
 from weakseg.stage import arguments, run
 
 
@@ -21,15 +23,15 @@ def main() -> None:
     settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
     device = pick_device()
     network, _ = load_classifier(paths.model)
-    network = prepared(network, settings.method).to(device)
+    network = to_device(prepared(network, settings.method), device)
+    records = distributed.share(read_manifest(paths.manifest, "train"))
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        records = read_manifest(paths.manifest, "train")
-        for record in tqdm(records, f"heat maps of {paths.name}", unit="image", disable=None):
-            yield from map_arrays(record.image_id, *photo_maps(network, record, settings, device))
+        for record, image in read_ahead(read_record, records, f"heat maps of {paths.name}"):
+            yield from map_arrays(record.image_id, *photo_maps(network, image, record, settings, device))
 
-    write_arrays(paths.out, arrays())
+    distributed.write_arrays(paths.out, arrays())
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg.artifacts import SaliencyRecord, label_image, read_saliency_manifest, write_images
+from weakseg import distributed
+from weakseg.artifacts import SaliencyRecord, label_image, read_saliency_manifest
 from weakseg.grabcut import grabcut_mask
 from weakseg.parallel import map_images
 from weakseg.params import GrabCut, read_keys
@@ -19,14 +20,14 @@ from weakseg.stage import arguments, run
 def main() -> None:
     paths = arguments(__doc__, manifest="saliency manifest", out=".zip to write").parse_args()
     settings: GrabCut = read_keys("make_grabcut_masks", files=paths.params)
-    records = read_saliency_manifest(paths.manifest)
+    records = distributed.share(read_saliency_manifest(paths.manifest))
 
     def images() -> Iterator[tuple[str, Image.Image]]:
         masks = map_images(partial(photo_mask, settings), records, "GrabCut")
         for record, mask in zip(records, masks, strict=True):
             yield record.image_id, label_image(mask)
 
-    write_images(paths.out, images())
+    distributed.write_images(paths.out, images())
 
 
 def photo_mask(settings: GrabCut, record: SaliencyRecord) -> npt.NDArray[np.uint8]:
@@ -39,4 +40,4 @@ def photo_mask(settings: GrabCut, record: SaliencyRecord) -> npt.NDArray[np.uint
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

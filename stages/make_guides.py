@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from tqdm import tqdm
 
-from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest, write_images
+from weakseg import distributed
+from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest
 from weakseg.devices import pick_device
 from weakseg.models import load_classifier
-from weakseg.parallel import map_images
+from weakseg.parallel import map_images, with_progress
 from weakseg.params import Guides, read_keys
 from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
 from weakseg.stage import arguments, run
@@ -28,14 +28,14 @@ def main() -> None:
     parser.add_argument("--rule", required=True, choices=["g0", "g1", "g2"])
     paths = parser.parse_args()
     settings: Guides = read_keys("make_guides", files=paths.params)
-    records = read_manifest(paths.manifest, "train")
+    records = distributed.share(read_manifest(paths.manifest, "train"))
     saliency = ImageArchive(paths.saliency)
     if paths.rule == "g0":
         made: Iterator[npt.NDArray[np.uint8]] = map_images(partial(by_chance, settings, saliency), records, "guides g0")
     elif paths.rule == "g1":
         classify = Classify(paths.classifier)
-        progress = tqdm(records, "guides g1", unit="image", disable=None)
-        made = (by_classifier(settings, saliency, classify, record) for record in progress)
+        made = map(partial(by_classifier, settings, saliency, classify), records)
+        made = with_progress(made, records, "guides g1")
     else:
         made = map_images(partial(by_seeds, settings, ImageArchive(paths.seeds), saliency), records, "guides g2")
 
@@ -43,7 +43,7 @@ def main() -> None:
         for record, guide in zip(records, made, strict=True):
             yield record.image_id, label_image(guide)
 
-    write_images(paths.out, images())
+    distributed.write_images(paths.out, images())
 
 
 def by_chance(settings: Guides, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
@@ -76,4 +76,4 @@ class Classify:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest, write_images
+from weakseg import distributed
+from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest
 from weakseg.guides import oracle_saliency
 from weakseg.parallel import map_images
 from weakseg.params import Guides, read_keys
@@ -22,13 +23,14 @@ def main() -> None:
     settings: Guides = read_keys("make_guides", files=paths.params)
     seeds, truth = ImageArchive(paths.seeds), ImageArchive(paths.ground_truth)
     records = [record for record in read_manifest(paths.manifest, "train") if record.image_id in truth]
+    records = list(distributed.share(records))
     made = map_images(partial(oracle_guide, settings, seeds, truth), records, "oracle guides")
 
     def images() -> Iterator[tuple[str, Image.Image]]:
         for record, guide in zip(records, made, strict=True):
             yield record.image_id, label_image(guide)
 
-    write_images(paths.out, images())
+    distributed.write_images(paths.out, images())
 
 
 def oracle_guide(settings: Guides, seeds: ImageArchive, truth: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:
@@ -37,4 +39,4 @@ def oracle_guide(settings: Guides, seeds: ImageArchive, truth: ImageArchive, rec
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

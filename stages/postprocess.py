@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest, write_images
+from weakseg import distributed
+from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest
 from weakseg.inference import PROB_FLOOR, full_size, read_grid
 from weakseg.lattice import CRFParams, refine
 from weakseg.parallel import map_images
 from weakseg.params import CRF, Experiment, read_keys
-from weakseg.photos import read_photo
+from weakseg.photos import read_record
 from weakseg.stage import arguments, run
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     settings: CRF
     experiment: Experiment
     settings, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
-    records, scores = read_manifest(paths.manifest, "val", "test"), ArrayArchive(paths.scores)
+    records, scores = distributed.share(read_manifest(paths.manifest, "val", "test")), ArrayArchive(paths.scores)
     params = CRFParams(**settings.model_dump())
 
     def images() -> Iterator[tuple[str, Image.Image]]:
@@ -33,13 +33,13 @@ def main() -> None:
         for record, mask in zip(records, masks, strict=True):
             yield record.image_id, label_image(mask)
 
-    write_images(paths.out, images())
+    distributed.write_images(paths.out, images())
 
 
 def refined_mask(scores: ArrayArchive, params: CRFParams, geometry: str, record: Record) -> npt.NDArray[np.uint8]:
     log_probs = full_size(read_grid(scores, record.image_id), record.height, record.width, PROB_FLOOR, geometry)
-    return refine(read_photo(Path(record.image)), log_probs, params)
+    return refine(read_record(record), log_probs, params)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

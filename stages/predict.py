@@ -2,20 +2,19 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest, write_arrays, write_images
+from weakseg import distributed
+from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest
 from weakseg.devices import pick_device, to_device
 from weakseg.inference import label_mask, predict_grid, read_grid
 from weakseg.models import load_segmenter
-from weakseg.parallel import map_images
+from weakseg.parallel import map_images, read_ahead
 from weakseg.params import Experiment, read_keys
-from weakseg.photos import read_photo
+from weakseg.photos import read_record
 from weakseg.stage import arguments, run
 
 
@@ -29,21 +28,20 @@ def main() -> None:
     device = pick_device()
     network, description = load_segmenter(paths.model)
     network = to_device(network, device)
-    records = read_manifest(paths.manifest, "val", "test")
+    records = distributed.share(read_manifest(paths.manifest, "val", "test"))
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record in tqdm(records, f"predictions of {paths.experiment}", unit="image", disable=None):
-            image = read_photo(Path(record.image))
+        for record, image in read_ahead(read_record, records, f"predictions of {paths.experiment}"):
             grid = predict_grid(network, image, experiment.geometry, experiment.test_input_px, device)
             classes = np.arange(len(description["class_names"]))
             yield from map_arrays(record.image_id, classes, grid.scores)
             yield f"{record.image_id}/extent", np.array(grid.extent, np.uint32)
 
-    write_arrays(paths.scores, arrays())
+    distributed.write_arrays(paths.scores, arrays())
     labels = map_images(
         partial(photo_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
     )
-    write_images(
+    distributed.write_images(
         paths.masks, ((record.image_id, label_image(mask)) for record, mask in zip(records, labels, strict=True))
     )
 
@@ -53,4 +51,4 @@ def photo_mask(scores: ArrayArchive, geometry: str, record: Record) -> npt.NDArr
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -1,21 +1,20 @@
 """Predict the train and val photos' saliency: the foreground probability as 8-bit grey."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import nn
-from tqdm import tqdm
 
-from weakseg import inference, transforms
-from weakseg.artifacts import read_manifest, write_images
+from weakseg import distributed, inference, transforms
+from weakseg.artifacts import read_manifest
 from weakseg.devices import pick_device, to_device
 from weakseg.models import load_segmenter
+from weakseg.parallel import read_ahead
 from weakseg.params import PredictSaliency, read_keys
-from weakseg.photos import read_photo
+from weakseg.photos import read_record
 from weakseg.stage import arguments, run
 
 
@@ -27,13 +26,14 @@ def main() -> None:
     device = pick_device()
     network, _ = load_segmenter(paths.model)
     network = to_device(network, device)
+    records = distributed.share(read_manifest(paths.manifest, "train", "val"))
 
     def images() -> Iterator[tuple[str, Image.Image]]:
-        for record in tqdm(read_manifest(paths.manifest, "train", "val"), "saliency", unit="image", disable=None):
-            probability = foreground_probability(network, read_photo(Path(record.image)), settings.max_side_px, device)
+        for record, image in read_ahead(read_record, records, "saliency"):
+            probability = foreground_probability(network, image, settings.max_side_px, device)
             yield record.image_id, Image.fromarray(np.rint(probability * 255).astype(np.uint8))
 
-    write_images(paths.out, images())
+    distributed.write_images(paths.out, images())
 
 
 def foreground_probability(
@@ -50,4 +50,4 @@ def foreground_probability(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from weakseg import distributed
 from weakseg.artifacts import Record, read_class_names, read_manifest, write_json
 from weakseg.classification import classification_terms, scores
 from weakseg.devices import pick_device
@@ -41,6 +42,8 @@ def main() -> None:
     )
     job = Run(f"classifier/{paths.name}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, classification_terms, {"logistic": 1.0}, job)
+    if not distributed.is_first():
+        return
 
     write_json(paths.metrics, mean_average_precision(network, records, class_names, settings))
     description = settings.model_dump(include={"network", "backbone", "vgg16", "input_px", "geometry"})
@@ -68,4 +71,4 @@ def mean_average_precision(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -2,6 +2,7 @@
 
 import torch
 
+from weakseg import distributed
 from weakseg.artifacts import ImageArchive, read_saliency_manifest
 from weakseg.identity import identity_of
 from weakseg.models import save_model
@@ -29,6 +30,8 @@ def main() -> None:
     identity = identity_of(settings.model_dump(), random_seed, files={"manifest": paths.manifest, "masks": paths.masks})
     job = Run("saliency", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, cross_entropy_terms, {"cross_entropy": 1.0}, job)
+    if not distributed.is_first():
+        return
 
     description = settings.model_dump(include={"head", "backbone", "input_px"})
     description |= {"geometry": "crop", "average_pool5a": False, "class_names": ["background", "salient"]}
@@ -37,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

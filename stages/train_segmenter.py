@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from weakseg import distributed
 from weakseg.artifacts import read_class_names, read_manifest
 from weakseg.identity import identity_of
 from weakseg.models import WEIGHTS, read_weights, save_model
@@ -63,6 +64,8 @@ def main() -> None:
     )  # fmt: skip
     job = Run(f"segmenter/{paths.experiment}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, terms, weights, job)
+    if not distributed.is_first():
+        return
 
     description = settings.model_dump(include={"backbone", "input_px"})
     description |= experiment.model_dump(include={"head", "geometry", "average_pool5a"})
@@ -80,4 +83,4 @@ def objective(loss: Loss, num_classes: int, input_px: int) -> tuple[LossTerms, M
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

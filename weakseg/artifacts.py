@@ -259,6 +259,17 @@ def write_images(path: Path, items: Iterable[tuple[str, Image.Image]]) -> None:
     _write_archive(path, ((f"{key}.png", png_bytes(image)) for key, image in items), zipfile.ZIP_STORED)
 
 
+def join_archives(path: Path, parts: Iterable[Path]) -> None:
+    """The entries of several archives, in order, in one: what writing all of them at once would have written."""
+    _write_archive(path, _entries(parts), zipfile.ZIP_STORED)
+
+
+def _entries(parts: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    for part in parts:
+        with zipfile.ZipFile(part) as archive:
+            yield from ((info.filename, archive.read(info)) for info in archive.infolist())
+
+
 def png_bytes(image: Image.Image) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "PNG", compress_level=4)

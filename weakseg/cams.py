@@ -4,7 +4,6 @@ Maps come on grids that cover the photo from corner pixel to corner pixel (align
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 import cv2
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import backprop, photos, resnet, supervision, transforms
+from weakseg import backprop, resnet, supervision, transforms
 from weakseg.artifacts import Record
 from weakseg.networks import Classifier
 from weakseg.params import Cam
@@ -135,10 +134,9 @@ def activation_gradient(classifier: Classifier, images: Tensor, labels: npt.NDAr
 
 
 def photo_maps(
-    network: nn.Module, record: Record, settings: Cam, device: torch.device
+    network: nn.Module, image: npt.NDArray[np.uint8], record: Record, settings: Cam, device: torch.device
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
     """Class ids (L,) and heat maps (L, h, w) of one photo; class 0 stands for the background's gradient."""
-    image = photos.read_photo(Path(record.image))
     labels = np.array(record.labels, np.intp)
     maps = heat_maps(network, image, labels - 1, settings, device)
     return (np.zeros(1, np.intp) if settings.method == "background_gradient" else labels), maps

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from weakseg import launch
 from weakseg.errors import UserError
 from weakseg.lattice import MIN_PROB, CRFParams, Image, Maps, soft
 
@@ -29,8 +30,8 @@ _HEADER = struct.Struct("<5did4i")  # CRFParams, min_prob, number of images, cla
 
 
 def default_workers() -> int:
-    """Environment variable WEAKSEG_WORKERS, else the number of cores."""
-    text = os.environ.get("WEAKSEG_WORKERS") or str(os.cpu_count() or 1)
+    """Environment variable WEAKSEG_WORKERS, else the number of cores, shared with the job's others on this machine."""
+    text = os.environ.get("WEAKSEG_WORKERS") or str(max(1, (os.cpu_count() or 1) // launch.local_processes()))
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"environment variable WEAKSEG_WORKERS is {text!r}; set it to a whole number from 1")
     return int(text)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weakseg import crf, losses, pooling
+from weakseg import crf, distributed, launch, losses, pooling
 from weakseg.artifacts import IGNORE_INDEX
 from weakseg.lattice import CRFParams
 from weakseg.params import CRF, ConstrainTerm, CrossEntropyLoss, SecLoss
@@ -20,7 +20,11 @@ def crf_params(settings: CRF) -> CRFParams:
 
 
 def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    return {"cross_entropy": losses.cross_entropy_loss(network(batch["images"]), batch["targets"], IGNORE_INDEX)}
+    """Averaged over the locations that count of the whole batch, all processes' shares of it together."""
+    targets = batch["targets"]
+    known = distributed.average((targets != IGNORE_INDEX).sum().float()).clamp(min=1 / launch.processes())
+    loss = losses.cross_entropy_loss(network(batch["images"]), targets, IGNORE_INDEX, known)
+    return {"cross_entropy": loss}
 
 
 class BoundaryCRF:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from weakseg.artifacts import IGNORE_INDEX
+from weakseg.artifacts import IGNORE_INDEX, Record
 from weakseg.errors import UserError
 
 MAX_PIXELS = 100_000_000
@@ -63,6 +63,11 @@ def read_photo(path: Path | str, max_side_px: int | None = None, max_pixels: int
         image.load()
         rgb = _to_rgb(image)
         return np.array(rgb if upright_by is None else rgb.transpose(upright_by), np.uint8)
+
+
+def read_record(record: Record) -> npt.NDArray[np.uint8]:
+    """The photo of one of the manifest's records, as `read_photo` gives it."""
+    return read_photo(Path(record.image))
 
 
 def photo_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

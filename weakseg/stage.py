@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from weakseg import guard
+from weakseg import guard, launch
 from weakseg.errors import UserError
 
 # glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
@@ -36,10 +36,12 @@ def arguments(description: str | None, *, reads_params: bool = True, **paths: st
     return parser
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], distributed: bool = False) -> None:
     """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback.
 
-    One run of a stage at a time, and none that outlives the DVC that started it (`weakseg.guard`).
+    One run of a stage at a time, and none that outlives the DVC that started it (`weakseg.guard`). `distributed`: main
+    is written for several processes, and is run as such where the environment asks for them (`weakseg.launch`); any
+    other stage runs once.
     """
     if any(name not in os.environ for name in MALLOC_SETTINGS) and sys.platform == "linux":
         os.environ.update(MALLOC_SETTINGS)
@@ -49,12 +51,24 @@ def run(main: Callable[[], None]) -> None:
     try:
         with guard.only_run(_module_name(), sys.argv[1:]):
             start = time.monotonic()
+            if distributed and launch.is_wanted():
+                return launch.start(_module_name(), sys.argv[1:])
             main()
-        print(f"{_module_name()}: {time.monotonic() - start:.0f} s, peak memory {_peak_memory()}", file=sys.stderr)
+        if launch.rank() == 0:
+            print(f"{_module_name()}: {time.monotonic() - start:.0f} s, peak memory {_peak_memory()}", file=sys.stderr)
     except UserError as error:
-        sys.exit(f"{_module_name()}: {error}")
+        time.sleep(2 if launch.rank() else 0)  # what all processes find, the first tells; it ends the others by that
+        sys.exit(f"{_whole_name()}: {error}")
+    except RuntimeError as error:
+        if not launch.is_process_of_job() or "peer" not in str(error):
+            raise
+        sys.exit(f"{_whole_name()}: lost the connection to another process of the job")
     except KeyboardInterrupt:
-        sys.exit(f"{_module_name()}: stopped")
+        sys.exit(f"{_whole_name()}: stopped")
+
+
+def _whole_name() -> str:
+    return _module_name() + (f" (process {launch.rank()})" if launch.is_process_of_job() else "")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

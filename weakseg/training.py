@@ -2,7 +2,8 @@
 
 Repeatable bit for bit on a CPU: a sample depends on (random_seed, position) alone, never on the loader's workers, and
 dropout's generator is seeded anew from (random_seed, step), so that a restart from a checkpoint goes on as if nothing
-had happened.
+had happened. Several processes (`weakseg.distributed`) share each batch: the samples are the same, each has dropout of
+its own, and without dropout the losses agree to rounding.
 """
 
 import math
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from weakseg import artifacts, optimization
+from weakseg import artifacts, distributed, launch, optimization
 from weakseg.checkpoints import Checkpoints
-from weakseg.devices import pick_device, to_device, worker_count
+from weakseg.devices import compiled, pick_device, to_device, worker_count
 from weakseg.errors import UserError
 from weakseg.params import Training
 
@@ -90,22 +91,40 @@ def train(
     network = to_device(network, device).train()
     optimizer = build_optimizer(network, settings)
     state = _restore(run, checkpoints, network, optimizer, device)
+    model = compiled(distributed.data_parallel(network, device))
     with _StopSignals() as stop:
-        batches = _loader(source, run, state.step, device)
-        progress = tqdm(batches, run.name, settings.steps, initial=state.step, unit="step", disable=None, mininterval=1)
+        batches, hidden = _loader(source, run, state.step, device), None if distributed.is_first() else True
+        progress = tqdm(
+            batches, run.name, settings.steps, initial=state.step, unit="step", disable=hidden, mininterval=1
+        )
         for batch in progress:
-            terms = _step(network, optimizer, batch, loss_terms, weights, run, state.step, device)
+            terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
             state.add(terms, batch["image_id"], float(optimizer.param_groups[0]["lr"]))
-            due = checkpoints.due(state.step, settings.checkpoint_every_steps, settings.checkpoint_every_minutes)
             done = state.step == settings.steps
             if state.step % LOG_EVERY_STEPS == 0 or done:
                 values = state.flush(run)
                 progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
-            if due or done or stop.requested:
+            due, stopping = _decided(state.step, run, checkpoints, stop, device)
+            if due or done or stopping:
                 _save(run, checkpoints, network, optimizer, state)
-            if stop.requested:
+            if stopping:
                 sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
     return network.cpu().eval()
+
+
+def _decided(
+    step: int, run: Run, checkpoints: Checkpoints, stop: "_StopSignals", device: torch.device
+) -> tuple[bool, bool]:
+    """Whether to save after this step and whether to stop, the same in all processes.
+
+    Several GPUs talk about it only where they wait for each other anyway, or where a checkpoint may be due.
+    """
+    every_steps, every_minutes = run.settings.checkpoint_every_steps, run.settings.checkpoint_every_minutes
+    quiet = step % LOG_EVERY_STEPS and step % every_steps
+    if quiet and device.type == "cuda" and launch.processes() > 1:
+        return False, False
+    due = distributed.is_first() and checkpoints.due(step, every_steps, every_minutes)
+    return distributed.agreed(due), distributed.agreed(stop.requested)
 
 
 def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> DataLoader[Batch]:
@@ -113,7 +132,7 @@ def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> 
     positions = Positions(source, run.random_seed, step * batch_size, run.settings.steps * batch_size)
     return DataLoader(
         positions,
-        batch_size,
+        batch_sampler=distributed.batch_shares(batch_size, run.settings.steps - step, run.name),
         num_workers=workers,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if workers else None,
@@ -131,7 +150,7 @@ def _step(
     network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, loss_terms: LossTerms,
     weights: Mapping[str, float], run: Run, step: int, device: torch.device,
 ) -> dict[str, Tensor]:  # fmt: skip
-    torch.manual_seed(_mix(run.random_seed, step))
+    torch.manual_seed(_mix(run.random_seed, step, launch.rank()))
     factor = learning_rate_factor(run.settings, step)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
@@ -149,8 +168,9 @@ def moved(value: Any, device: torch.device) -> Any:
     return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
 
 
-def _mix(random_seed: int, step: int) -> int:
-    return int(np.random.SeedSequence((random_seed, step, 2)).generate_state(1, np.uint64)[0] >> 1)
+def _mix(random_seed: int, step: int, rank: int) -> int:
+    own = (rank,) if rank else ()  # the first process draws what a single one would
+    return int(np.random.SeedSequence((random_seed, step, 2, *own)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def learning_rate_factor(settings: Training, step: int) -> float:
@@ -183,13 +203,15 @@ class _State:
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self.names: list[str] = []
-        self.pending: list[Tensor] = []  # (terms,) of each step since the last row
+        self.pending: list[Tensor] = []  # (terms,) of each step since the last row, means over the processes
+        self.own: list[Tensor] = []  # the same of this process's share, which `images` made up
         self.images: list[list[str]] = []
         self.learning_rate = 0.0
 
     def add(self, terms: Mapping[str, Tensor], image_ids: list[str], learning_rate: float) -> None:
         self.names, self.learning_rate, self.step = list(terms), learning_rate, self.step + 1
-        self.pending.append(torch.stack([term.float() for term in terms.values()]))
+        self.own.append(torch.stack([term.float() for term in terms.values()]))
+        self.pending.append(distributed.average(self.own[-1]))
         self.images.append(image_ids)
 
     def check(self, run: Run) -> npt.NDArray[np.float64]:
@@ -200,9 +222,11 @@ class _State:
         for index, row in enumerate(values):
             bad = [name for name, value in zip(self.names, row, strict=True) if not math.isfinite(value)]
             if bad:
+                guilty = not bool(self.own[index].isfinite().all())
+                images = distributed.first_message(", ".join(self.images[index]) if guilty else "")
                 raise UserError(
                     f"{run.name}: the loss term {bad[0]} is not finite at step {self.step - len(values) + index + 1} "
-                    f"(images {', '.join(self.images[index])}); lower the learning rate or look at these images. "
+                    f"(images {images}); lower the learning rate or look at these images. "
                     "The last checkpoint is kept."
                 )
         return values
@@ -211,11 +235,13 @@ class _State:
         """Append the means since the last row to the log."""
         means = dict(zip(self.names, self.check(run).mean(0).tolist(), strict=True))
         self.rows.append({"step": self.step, "learning_rate": self.learning_rate, **means})
-        self.pending, self.images = [], []
+        self.pending, self.own, self.images = [], [], []
         self.write_log(run)
         return means
 
     def write_log(self, run: Run) -> None:
+        if not distributed.is_first():
+            return
         rounded = ({k: v if k == "step" else f"{v:.6g}" for k, v in row.items()} for row in self.rows)
         artifacts.write_table(run.log_path, rounded, list(self.rows[0]) if self.rows else ["step"])
 
@@ -226,14 +252,17 @@ class _State:
     def restore(self, content: dict[str, Any], device: torch.device) -> None:
         self.step, self.rows, self.names = content["step"], content["rows"], content["names"]
         self.pending, self.images = list(content["pending"].to(device)), content["images"]
+        self.own = list(self.pending)
 
 
 def _save(
     run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: _State
 ) -> None:
     state.check(run)  # so that no checkpoint holds weights that are not finite
-    content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
-    checkpoints.save(state.step, content)
+    if distributed.is_first():
+        content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
+        checkpoints.save(state.step, content)
+    distributed.wait()  # a stop ends no process before the checkpoint is whole
 
 
 def _restore(
@@ -247,9 +276,11 @@ def _restore(
         optimizer.load_state_dict(content["optimizer"])
         state.restore(content, device)
 
-    if checkpoints.restore(load):
+    if checkpoints.restore(load) and distributed.is_first():
         print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
         state.write_log(run)  # DVC has removed it
+    if not distributed.same_in_all(state.step):
+        raise UserError(f"{checkpoints.folder}: not the same on all machines; put it on a folder that they share")
     return state
 
 

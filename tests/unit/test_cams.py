@@ -255,11 +255,11 @@ def record(path: Path, labels: tuple[int, ...]) -> Record:
 
 def test_photo_maps_name_their_classes(tmp_path: Path) -> None:
     image = photo(65, 49)
-    Image.fromarray(image).save(tmp_path / "a.png")
-    labels, maps = cams.photo_maps(Stub(), record(tmp_path / "a.png", (1, 3)), cam(), CPU)
+    labels, maps = cams.photo_maps(Stub(), image, record(tmp_path / "a.png", (1, 3)), cam(), CPU)
     assert labels.tolist() == [1, 3]
     np.testing.assert_array_equal(maps, maps_of(image)[::-1])  # class ids 1 and 3 are scores 0 and 2
-    labels, maps = cams.photo_maps(Stub(), record(tmp_path / "a.png", (1, 3)), cam(method="background_gradient"), CPU)
+    background = cam(method="background_gradient")
+    labels, maps = cams.photo_maps(Stub(), image, record(tmp_path / "a.png", (1, 3)), background, CPU)
     assert labels.tolist() == [0]
     assert maps.shape == (1, 9, 7)
 
