@@ -102,9 +102,11 @@ class Compared:
 def read_published(path: Path) -> Published:
     """Raises UserError, naming every wrong entry."""
     try:
-        return Published.model_validate(yaml.safe_load(read_text(path)))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(read_text(path))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    try:
+        return Published.model_validate(content)
     except ValidationError as error:
         problems = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise UserError(f"{path}:\n" + "\n".join(problems)) from None

@@ -95,8 +95,9 @@ def test_a_wrong_entry_is_told(tmp_path: Path, change: dict[str, Any], words: st
         read_published(file_of(tmp_path, [row("a", 1.0, 2.0) | change]))
 
 
-def test_what_is_no_yaml_is_told(tmp_path: Path) -> None:
-    (tmp_path / "published.yaml").write_text("a: [", encoding="utf-8")
+@pytest.mark.parametrize("content", ["a: [", "a: 2000-99-99", "[" * 5000])
+def test_what_is_no_yaml_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "published.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read as YAML"):
         read_published(tmp_path / "published.yaml")
 
