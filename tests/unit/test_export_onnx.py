@@ -44,7 +44,7 @@ def test_scores_of_onnxruntime_are_ours(
             layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     spread_scores(network)
     description = {"backbone": backbone, "head": head, "average_pool5a": average_pool5a, "class_names": names}
-    save_model(tmp_path / "model", network, description)
+    save_model(tmp_path / "model", network, description | {"geometry": "crop", "input_px": 65})
     write_rule(tmp_path / "model" / TEST_RULE, Rule("crop", None, DEEPLAB))
     out = tmp_path / "model.onnx"
     monkeypatch.setattr(sys, "argv", ["export_onnx", "--model", str(tmp_path / "model"), "--out", str(out)])

@@ -58,8 +58,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scores = network.eval()(torch.from_numpy(photo(65, 65)).permute(2, 0, 1).unsqueeze(0))
         network.fc8.bias -= scores.mean((0, 2, 3))  # type: ignore[union-attr,operator]
     for name, rule in RULES.items():
-        description = {"backbone": "efficientnet_lite0", "head": "largefov", "average_pool5a": False}
-        save_model(folder / name, network, description | {"class_names": CLASSES})
+        description = {"backbone": "efficientnet_lite0", "head": "largefov", "average_pool5a": False, "input_px": 65}
+        save_model(folder / name, network, description | {"geometry": rule.geometry, "class_names": CLASSES})
         write_rule(folder / name / TEST_RULE, rule)
     return folder
 
