@@ -10,25 +10,31 @@ from weakseg.stage import arguments, run
 
 def main() -> None:
     parser = arguments(
-        __doc__, data="folder of the pipeline's artifacts", metrics="folder of metrics", out="folder to write"
+        __doc__,
+        published="YAML of the papers' numbers",
+        data="folder of the pipeline's artifacts",
+        metrics="folder of metrics",
+        out="folder to write",
     )
     paths = parser.parse_args()
     experiments: dict[str, Experiment]
     settings: Report
     experiments, settings = read_keys("experiments", "report", files=paths.params)
-    write_report(paths.out, sources(paths.data, paths.metrics, experiments, settings))
+    write_report(paths.out, sources(paths.data, paths.metrics, paths.published, experiments, settings))
     print(summary_table(read_json(paths.metrics / "summary.json")))
     print(f"pictures: {paths.out / 'index.html'}")
 
 
-def sources(data: Path, metrics: Path, experiments: dict[str, Experiment], settings: Report) -> ReportSources:
+def sources(
+    data: Path, metrics: Path, published: Path, experiments: dict[str, Experiment], settings: Report
+) -> ReportSources:
     return ReportSources(
         manifest=data / "manifest.csv", classes=data / "classes.txt", experiments=tuple(experiments),
         supervision={name: Path(experiment.supervision).stem for name, experiment in experiments.items()},
         cues=data / "cues.npz", seeds=data / "seeds.zip", saliency=data / "saliency.zip", guides=data / "guides",
         ground_truth=data / "ground_truth.zip", raw_masks=data / "raw_masks", masks=data / "masks",
         evaluation=data / "evaluation", metrics=metrics, training=metrics / "training",
-        seeders=metrics / "seeders", num_sheet_images=settings.images,
+        seeders=metrics / "seeders", published=published, num_sheet_images=settings.images,
     )  # fmt: skip
 
 

@@ -27,8 +27,9 @@ from weakseg.artifacts import (
 )
 from weakseg.errors import UserError
 from weakseg.pictures import Labels, Rgb, Views, open_arrays, open_images, spread
+from weakseg.published import read_published
 from weakseg.report_charts import Curves, confusion_chart, iou_chart, loss_chart
-from weakseg.report_page import Page, published_miou, render_page
+from weakseg.report_page import Page, Published, render_page
 from weakseg.report_sheets import TILE_PX, Column, Section, contact_sheet
 
 Archive = TypeVar("Archive")
@@ -44,7 +45,7 @@ class ReportSources:
     `<experiment>.npz` with `raw/confusion`, `crf/confusion` (C, C) and `<image_id>/iou` (2,) fractions raw and CRF. metrics: folder of
     `<experiment>.json`, `summary.json`, `cues.json`, `guides.json`. training: folder of `<stage>.csv` with the
     columns step, learning_rate, loss and one per loss term. seeders: folder of `seeder.png`, precision over recall, and
-    of `<name>.json` with mP and mAP. `supervision` says which guide an experiment learnt
+    of `<name>.json` with mP and mAP. published: the papers' numbers (`weakseg.published`). `supervision` says which guide an experiment learnt
     from (`g2` where it names no guide). `num_sheet_images` photos of each split are on a sheet, up to
     `num_page_images` of the val split and a third as many of the train split on the page.
     """
@@ -64,6 +65,7 @@ class ReportSources:
     metrics: Path | None = None
     training: Path | None = None
     seeders: Path | None = None
+    published: Path | None = None
     num_sheet_images: int = 8
     num_page_images: int = 48
 
@@ -84,12 +86,13 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     for name, png in charts.items():
         write_bytes(folder / name, png)
     write_text(folder / "table.txt", summary_table(summary) + "\n")
-    write_text(folder / "table.md", markdown_table(summary, metrics))
+    published = _published(sources.published)
+    write_text(folder / "table.md", markdown_table(summary, metrics, published))
     page = Page(
         class_names, sources.experiments, {name: _guide_rule(sources, name) for name in sources.experiments},
         records, summary, metrics, _json(sources.metrics, "cues"), _json(sources.metrics, "guides"),
         {stage: loss_chart({stage: values}) for stage, values in curves.items()}, confusions,
-        _seeder_chart(sources.seeders), _seeder_metrics(sources.seeders), _image_ious(sources), sources.num_page_images,
+        _seeder_chart(sources.seeders), _seeder_metrics(sources.seeders), _image_ious(sources), sources.num_page_images, published,
     )  # fmt: skip
     write_text(folder / "index.html", render_page(page, lambda side_px: _views(sources, side_px)))
 
@@ -123,7 +126,9 @@ def summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def markdown_table(summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]]) -> str:
+def markdown_table(
+    summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]], published: Published
+) -> str:
     """The summary with pixel accuracy, foreground share and the published mIoU, for a README."""
     titles = [
         "experiment",
@@ -142,7 +147,7 @@ def markdown_table(summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[st
         cells = [
             experiment.replace("|", "\\|"),
             *map(_percent, numbers),
-            " / ".join(map(_percent, published_miou(experiment))),
+            " / ".join(map(_percent, published.get(experiment, (None, None)))),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -154,6 +159,15 @@ def markdown_table(summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[st
 def _json(folder: Path | None, name: str) -> dict[str, Any]:
     path = None if folder is None else folder / f"{name}.json"
     return read_json(path) if path is not None and path.is_file() else {}
+
+
+def _published(path: Path | None) -> Published:
+    """By experiment: the first number that a paper's row for it gives, without and with CRF."""
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for row in read_published(path).experiments if path is not None and path.is_file() else []:
+        miou, miou_crf = found.get(row.experiment, (None, None))
+        found[row.experiment] = (row.miou if miou is None else miou, row.miou_crf if miou_crf is None else miou_crf)
+    return found
 
 
 def _seeder_chart(folder: Path | None) -> bytes | None:

@@ -20,12 +20,7 @@ from weakseg.report_assets import SCRIPT, STYLE
 from weakseg.report_gallery import ImageIous, gallery_cards
 
 PAGE_SIDE_PX = 288
-PUBLISHED: Mapping[str, tuple[float | None, float]] = {  # SPEC §9: VOC 2012 val, without and with CRF
-    "sec": (None, 50.7),
-    "guided": (51.2, 55.7),
-    "seeds": (38.7, 39.8),
-    "full": (None, 67.6),
-}
+Published = Mapping[str, tuple[float | None, float | None]]  # mIoU on VOC 2012 val, without and with CRF
 
 
 @dataclass(frozen=True)
@@ -46,17 +41,13 @@ class Page:
     seeders: Mapping[str, Mapping[str, Any]]
     image_ious: ImageIous
     num_images: int
+    published: Published
 
 
-def published_miou(experiment: str) -> tuple[float | None, float | None]:
-    """Without and with CRF; None for what was not published."""
-    return PUBLISHED.get(experiment, (None, None))
-
-
-def published_percent_of_full(experiment: str) -> float | None:
+def published_percent_of_full(published: Published, experiment: str) -> float | None:
     """The paper's better mIoU over the fully supervised network's (SPEC §9)."""
-    best, bound = (max((miou or 0.0 for miou in published_miou(name)), default=0.0) for name in (experiment, "full"))
-    return 100 * best / bound if best else None
+    best, bound = (max(miou or 0.0 for miou in published.get(name, (None, None))) for name in (experiment, "full"))
+    return 100 * best / bound if best and bound else None
 
 
 def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
@@ -136,10 +127,10 @@ def _results(page: Page) -> str:
     head = ["experiment", "mIoU %", "paper", "with CRF", "paper", "% of full", "paper", "pixel acc. %", "foreground %"]
     rows = []
     for experiment, values in page.summary.items():
-        own, (miou, miou_crf) = page.metrics.get(experiment, {}), published_miou(experiment)
+        own, (miou, miou_crf) = page.metrics.get(experiment, {}), page.published.get(experiment, (None, None))
         rows.append([
             escape(experiment), _number(values.get("miou")), _paper(miou), _number(values.get("miou_crf")),
-            _paper(miou_crf), _number(values.get("percent_of_full")), _paper(published_percent_of_full(experiment)),
+            _paper(miou_crf), _number(values.get("percent_of_full")), _paper(published_percent_of_full(page.published, experiment)),
             _number(own.get("pixel_accuracy")), _number(own.get("foreground_fraction")),
         ])  # fmt: skip
     note = (

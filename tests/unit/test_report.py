@@ -28,13 +28,14 @@ from weakseg.artifacts import (
 )
 from weakseg.errors import UserError
 from weakseg.pictures import UNLABELLED, cue_labels, paint, spread
-from weakseg.report import ReportSources, markdown_table, read_curves, summary_table, write_report
+from weakseg.report import ReportSources, _published, markdown_table, read_curves, summary_table, write_report
 from weakseg.report_charts import iou_chart, loss_chart, moving_mean, row_percent
 from weakseg.report_gallery import choose_records, label_uri
 from weakseg.report_sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
 
 NASTY = '</script><img src=x onerror="alert(1)">'
 CLASS_NAMES = ["background", "cat & dog", NASTY]
+ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 30, 40
 METRICS = {
     "miou": 41.25, "miou_crf": 43.0, "pixel_accuracy": 80.0, "foreground_fraction": 33.3,
@@ -104,6 +105,7 @@ def sources(tmp_path: Path) -> ReportSources:
         tmp_path / "cues.npz", tmp_path / "seeds.zip", tmp_path / "saliency.zip", tmp_path / "guides",
         tmp_path / "truth.zip", tmp_path / "raw", tmp_path / "masks", tmp_path / "evaluation", tmp_path / "metrics",
         tmp_path / "metrics/training", tmp_path / "metrics/seeders",
+        ROOT / "ablations" / "published.yaml",
     )  # fmt: skip
 
 
@@ -179,7 +181,9 @@ def test_summary_table_is_aligned_and_marks_missing_numbers() -> None:
 
 
 def test_markdown_table_puts_published_numbers_beside_ours() -> None:
-    lines = markdown_table({**SUMMARY, "my|own": {}}, {"sec": METRICS}).splitlines()
+    lines = markdown_table(
+        {**SUMMARY, "my|own": {}}, {"sec": METRICS}, {"sec": (None, 50.7), "full": (None, 67.6)}
+    ).splitlines()
     assert lines[2] == "| sec | 41.2 | 43.0 | 71.7 | 80.0 | 33.3 | – / 50.7 |"
     assert lines[3] == "| full | 60.0 | – | – | – | – | – / 67.6 |"
     assert lines[4].startswith("| my\\|own |")
@@ -373,3 +377,11 @@ def test_charts_grow_with_their_data_and_take_any_text(draw: Callable[..., bytes
     small, large = chart_size(draw(content[few])), chart_size(draw(content[many]))
     assert large[0] * large[1] > small[0] * small[1]
     assert draw({})
+
+
+def test_published_numbers_are_the_first_that_a_paper_gives(sources: ReportSources) -> None:
+    """SPEC §9; guided stands in GS's tables 2, 3 and, with a little less, in 5."""
+    found = _published(sources.published)
+    expected = {"sec": (None, 50.7), "guided": (51.2, 55.7), "seeds": (38.7, 39.8), "full": (None, 67.6)}
+    assert {name: found[name] for name in expected} == expected
+    assert _published(None) == {}
