@@ -77,6 +77,8 @@ def expand_loss(
     Raises:
         ValueError: a decay outside [0, 1].
     """
+    if not all(0 <= value <= 1 for value in (decay_present, decay_absent, decay_background)):
+        raise ValueError(f"decays must lie in [0, 1], got {decay_present}, {decay_absent} and {decay_background}")
     present = image_labels.bool()
     decay = torch.full(probs.shape[:2], decay_background, dtype=torch.float64, device=probs.device)
     decay[:, 1:] = decay_absent

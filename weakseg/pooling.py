@@ -69,7 +69,7 @@ def global_weighted_rank_pool(scores: Tensor, decay: float | Tensor) -> Tensor:
         (B, C), in float32 (float64 for float64 scores).
 
     Raises:
-        ValueError: a decay outside [0, 1].
+        ValueError: a decay outside [0, 1]; those in a tensor on a GPU are taken as they are.
     """
     flat = scores.flatten(2)
     if isinstance(decay, Tensor):
@@ -84,13 +84,23 @@ def global_weighted_rank_pool(scores: Tensor, decay: float | Tensor) -> Tensor:
 
 
 def _pool_by_row(flat: Tensor, decay: Tensor) -> Tensor:
-    """(B, C, n) scores, (B, C) decays -> (B, C); only rows with 0 < decay < 1 are sorted."""
+    """(B, C, n) scores, (B, C) decays -> (B, C); on a CPU only rows with 0 < decay < 1 are sorted.
+
+    On other devices to look at the decays, for their range or for rows to choose, would make the host wait.
+    """
+    if not _may_look_at(decay):
+        ends = torch.where(decay == 1, flat.mean(2), flat.amax(2))
+        return torch.where((decay > 0) & (decay < 1), _pool_sorted(flat, decay), ends)
     if not bool(((decay >= 0) & (decay <= 1)).all()):
         raise ValueError(f"decay must lie in [0, 1], got {decay.min().item()} to {decay.max().item()}")
     pooled = torch.where(decay == 1, flat.mean(2), flat.amax(2))
     rows = ((decay > 0) & (decay < 1)).flatten().nonzero().squeeze(1)
     ranked = _pool_sorted(flat.flatten(0, 1).index_select(0, rows), decay.flatten()[rows])
     return pooled.flatten().index_copy(0, rows, ranked).view_as(pooled)
+
+
+def _may_look_at(decay: Tensor) -> bool:
+    return decay.device.type == "cpu"
 
 
 def _pool_sorted(flat: Tensor, decay: Tensor) -> Tensor:

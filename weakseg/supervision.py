@@ -5,6 +5,7 @@ with the whole photo warped to a square (SEC) or with random crops (GS).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,12 @@ class SaliencySamples:
     def __len__(self) -> int:
         return len(self.image_paths)
 
+    @cached_property
+    def _image_ids(self) -> list[str]:
+        return list(self.image_paths)
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        image_id = list(self.image_paths)[index]
+        image_id = self._image_ids[index]
         image, target = photos.read_photo(Path(self.image_paths[image_id])), self.archive[image_id]
         smallest, largest = self.augmentation.scales
         image = transforms.rescale(image, float(rng.uniform(smallest, largest)) * self.input_px / max(image.shape[:2]))

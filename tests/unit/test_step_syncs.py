@@ -1,0 +1,87 @@
+"""A training step never waits for the device: on a CPU, seen as the absence of operations that need a value on the host."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.unit.test_distributed_training import BATCH, NAMES, Scenes, network_of, objective, run_named
+from weakseg import pooling, training
+from weakseg.devices import to_device
+
+CPU = torch.device("cpu")
+# what makes a GPU's host wait: reading a value, and results whose shape depends on values
+WAITING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "masked_select",
+    "equal",
+    "_unique2",
+    "unique_dim",
+    "repeat_interleave",
+}
+
+
+class NoWaiting(TorchDispatchMode):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        assert name not in WAITING, f"{name} waits for the device"
+        if name in ("index", "index_put", "index_put_"):
+            assert all(one is None or one.dtype != torch.bool for one in args[1]), (
+                f"{name} by a mask waits for the device"
+            )
+        return function(*args, **(kwargs or {}))
+
+
+def step(
+    name: str, optimizer: str, change: Callable[[training.LossTerms], training.LossTerms] = lambda terms: terms
+) -> None:
+    terms, weights = objective(name)
+    run = run_named(name, Path("unused"))
+    settings = run.settings.model_copy(update={"optimizer": optimizer})
+    network: nn.Module = to_device(network_of(name), CPU).train()
+    optimiser, state = training.build_optimizer(network, settings), training._State()
+    batch = next(iter(training._loader(Scenes(), run, 0, CPU)))
+    assert len(batch["image_id"]) == BATCH
+    assert batch["images"].dtype == torch.uint8
+    with NoWaiting():
+        losses = training._step(network, optimiser, batch, change(terms), weights, run, 0, CPU)
+        state.add(losses, batch["image_id"], 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAKSEG_WORKERS", "0")
+    monkeypatch.setattr(pooling, "_may_look_at", lambda decay: False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_no_step_waits_for_the_device(name: str, optimizer: str) -> None:
+    step(name, optimizer)
+
+
+def test_a_value_read_in_the_loss_would_be_seen() -> None:
+    def reading(terms: training.LossTerms) -> training.LossTerms:
+        return lambda network, batch: {key: term * float(term.detach()) for key, term in terms(network, batch).items()}
+
+    with pytest.raises(AssertionError, match="_local_scalar_dense waits"):
+        step("logistic", "sgd", reading)
+
+
+def test_pooling_gives_the_same_without_choosing_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.randint(0, 5, (2, 4, 6, 5)).double()  # with ties
+    decay = torch.tensor([0.0, 0.9, 1.0, 0.5], dtype=torch.float64)
+    results = []
+    for chooses in (False, True):
+        monkeypatch.setattr(pooling, "_may_look_at", lambda decay, chooses=chooses: chooses)
+        leaf = scores.clone().requires_grad_()
+        pooled = pooling.global_weighted_rank_pool(leaf, decay)
+        pooled.square().sum().backward()  # type: ignore[no-untyped-call]
+        results.append((pooled.detach(), leaf.grad))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
