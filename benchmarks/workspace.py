@@ -1,0 +1,118 @@
+"""A throw-away copy of the pipeline on as many photos as asked for, and what running one stage of it costs."""
+
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weakseg.artifacts import read_text
+from weakseg.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("dvc.yaml", "stages", "weakseg")
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage: wall and CPU seconds, and the peak resident memory of its largest process in MiB."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def read_profile(name: str) -> Params:
+    path = ROOT / "profiles" / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: no such profile; there are {', '.join(p.stem for p in path.parent.glob('*.yaml'))}")
+    content: Params = yaml.safe_load(read_text(path))
+    return content
+
+
+def with_steps(params: Params, steps: int) -> Params:
+    """The settings with that many training steps everywhere."""
+    for network in (*params["classifiers"].values(), params["train_saliency"], params["segmenter"]):
+        network["training"]["steps"] = steps
+    return params
+
+
+def create(folder: Path, params: Params) -> None:
+    """The pipeline's code with these settings, as a DVC repository without git."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    dvc(folder, "init", "--no-scm", "--quiet")
+    dvc(folder, "config", "core.analytics", "false")
+    dvc(folder, "config", "core.check_update", "false")
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    """What `dvc` prints. Raises UserError with its message if it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=_environment(folder))
+    if done.returncode:
+        raise UserError(f"dvc {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Caches and site folders below `folder`, so that nothing of this machine's user is read or written."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".site"), "PYTHONPATH": str(folder)}
+
+
+def use_photos(folder: Path, photos: Path, train: int, val: int) -> Params:
+    """Lists of the VOC-layout `photos` below `folder`; the section `data` of the settings that goes with them."""
+    names = [path for path in ("trainaug", "train") if (photos / f"ImageSets/Segmentation/{path}.txt").is_file()]
+    ids = read_text(photos / f"ImageSets/Segmentation/{names[0] if names else 'train'}.txt").split()
+    if len(ids) < train + val:
+        raise UserError(f"{photos}: has {len(ids)} photos to train on; {train + val} are asked for")
+    lists = folder / "photos" / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for name in ("JPEGImages", "SegmentationClass"):
+        (folder / "photos" / name).symlink_to((photos / name).resolve())
+    (lists / "train.txt").write_text("\n".join(ids[:train]) + "\n", encoding="utf-8")
+    (lists / "val.txt").write_text("\n".join(ids[train : train + val]) + "\n", encoding="utf-8")
+    return {"root": "photos", "train_list": "train", "val_list": "val"}
+
+
+def commands(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """(stage, command) of the whole pipeline, every stage after those that it depends on."""
+    from dvc.repo import Repo  # slow to import
+    from networkx import dfs_postorder_nodes
+
+    with Repo(str(folder)) as repo:
+        stages = [(stage.name, stage.cmd) for stage in dfs_postorder_nodes(repo.index.graph)]
+    for name, command in stages:
+        yield name, [sys.executable, *shlex.split(command)[1:]]
+
+
+def run_stage(folder: Path, stage: str, command: list[str]) -> Cost:
+    """Run one stage and wait for it. Raises UserError with its last words if it fails."""
+    log = folder / "last_stage.log"
+    with open(log, "wb") as output:
+        start = time.monotonic()
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=_environment(folder))
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise UserError(f"{stage} failed:\n{log.read_text(errors='replace')[-2000:]}")
+    return _cost(seconds, usage)
+
+
+def _cost(seconds: float, usage: resource.struct_rusage) -> Cost:
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
