@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
+from typing import TextIO
+
+from weakseg.errors import UserError
 
 DVC_STAGE = "DVC_STAGE"  # DVC gives this variable to the stages it runs, and to nothing else
 PROCESS_OF_JOB = "TORCHELASTIC_RUN_ID"  # torchrun's, to each of its processes
@@ -30,8 +33,7 @@ def only_run(stage: str, arguments: list[str]) -> Iterator[None]:
         return
     digest = hashlib.sha256("\0".join([str(Path.cwd()), *arguments]).encode()).hexdigest()[:16]
     path = folder / "tmp" / "stages" / f"{Path(stage).name}-{digest}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    with _opened(path) as file:
         _lock(file.fileno(), path, stage)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -39,14 +41,24 @@ def only_run(stage: str, arguments: list[str]) -> Iterator[None]:
         yield
 
 
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
 def _lock(descriptor: int, path: Path, stage: str) -> None:
     """fcntl's record lock: unlike flock's it does not pass to forked workers, which may outlive us for a moment."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         owner = path.read_text(encoding="utf-8").strip()
         print(f"{stage}: another run of it is at work (process {owner}); waiting for it to end", file=sys.stderr)
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        pass  # a file system without locks
 
 
 def end_with_dvc() -> None:

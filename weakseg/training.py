@@ -9,7 +9,7 @@ its own, and without dropout the losses agree to rounding.
 import math
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -95,7 +95,13 @@ def train(
     with _StopSignals() as stop:
         batches, hidden = _loader(source, run, state.step, device), None if distributed.is_first() else True
         progress = tqdm(
-            batches, run.name, settings.steps, initial=state.step, unit="step", disable=hidden, mininterval=1
+            _told_plainly(batches),
+            run.name,
+            settings.steps,
+            initial=state.step,
+            unit="step",
+            disable=hidden,
+            mininterval=1,
         )
         for batch in progress:
             terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
@@ -138,6 +144,21 @@ def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> 
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_the_loop,
     )
+
+
+def _told_plainly(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; what a loader's worker complains or dies of, without the traceback that torch puts around it."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and run again: the "
+            "training goes on from its last checkpoint"
+        ) from None
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:

@@ -471,6 +471,41 @@ def test_a_stop_does_not_save_weights_that_are_not_finite(tmp_path: Path) -> Non
     assert checkpoint(run)["step"] == 4
 
 
+# --- photos that cannot be read ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken(Noise):
+    """A photo that is gone, or one that takes all memory."""
+
+    deadly: bool
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        if index == 5 and self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == 5:
+            raise UserError("image5.jpg: no such file")
+        return super().sample(index, rng)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_photo_that_cannot_be_read_is_told_without_a_traceback(
+    workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEAKSEG_WORKERS", workers)
+    with pytest.raises(UserError) as caught:
+        train(tiny_net(), Broken(deadly=False), loss_terms, WEIGHTS, run_in(tmp_path))
+    assert str(caught.value) == "image5.jpg: no such file"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_loader_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAKSEG_WORKERS", "1")
+    with pytest.raises(UserError, match=r"worker process .* died .*lower WEAKSEG_WORKERS"):
+        train(tiny_net(), Broken(deadly=True), loss_terms, WEIGHTS, run_in(tmp_path))
+
+
 # --- schedules, groups and the log ---------------------------------------------------------------------------------
 
 
