@@ -1,23 +1,27 @@
 """Make a classifier's heat maps for the training photos' own tags."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from weakseg import distributed
-from weakseg.artifacts import map_arrays, read_manifest
+from weakseg.artifacts import Record, map_arrays, read_manifest
 from weakseg.cams import photo_maps, prepared
 from weakseg.devices import pick_device, to_device
-from weakseg.models import load_classifier
+from weakseg.identity import identity_of
+from weakseg.models import files_of, load_classifier
 from weakseg.parallel import read_ahead
 from weakseg.params import Cam, read_keys
 from weakseg.photos import read_record
 from weakseg.stage import arguments, run
+from weakseg.unfinished import Unfinished
 
 
 def main() -> None:
-    parser = arguments(__doc__, manifest="manifest", model="folder of the classifier", out=".npz to write")
+    parser = arguments(
+        __doc__, manifest="manifest", model="folder of the classifier", out=".npz to write", checkpoints="folder for what is half done",
+    )  # fmt: skip
     parser.add_argument("--name", required=True, help="which of params.yaml's classifiers")
     paths = parser.parse_args()
     settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
@@ -26,11 +30,14 @@ def main() -> None:
     network = to_device(prepared(network, settings.method), device)
     records = distributed.share(read_manifest(paths.manifest, "train"))
 
-    def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record, image in read_ahead(read_record, records, f"heat maps of {paths.name}"):
+    def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for record, image in read_ahead(read_record, rest, f"heat maps of {paths.name}"):
             yield from map_arrays(record.image_id, *photo_maps(network, image, record, settings, device))
 
-    distributed.write_arrays(paths.out, arrays())
+    identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
+    unfinished = Unfinished(paths.checkpoints, paths.out, identity)
+    distributed.write_arrays(paths.out, unfinished.arrays(records, arrays))
+    unfinished.remove()
 
 
 if __name__ == "__main__":

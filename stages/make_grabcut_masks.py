@@ -1,6 +1,6 @@
 """Turn the saliency set's average boxes into masks by GrabCut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,23 +11,30 @@ from PIL import Image
 from weakseg import distributed
 from weakseg.artifacts import SaliencyRecord, label_image, read_saliency_manifest
 from weakseg.grabcut import grabcut_mask
+from weakseg.identity import identity_of
 from weakseg.parallel import map_images
 from weakseg.params import GrabCut, read_keys
 from weakseg.photos import read_photo
 from weakseg.stage import arguments, run
+from weakseg.unfinished import Unfinished
 
 
 def main() -> None:
-    paths = arguments(__doc__, manifest="saliency manifest", out=".zip to write").parse_args()
+    paths = arguments(
+        __doc__, manifest="saliency manifest", out=".zip to write", checkpoints="folder for what is half done"
+    ).parse_args()
     settings: GrabCut = read_keys("make_grabcut_masks", files=paths.params)
     records = distributed.share(read_saliency_manifest(paths.manifest))
 
-    def images() -> Iterator[tuple[str, Image.Image]]:
-        masks = map_images(partial(photo_mask, settings), records, "GrabCut")
-        for record, mask in zip(records, masks, strict=True):
+    def images(rest: Sequence[SaliencyRecord]) -> Iterator[tuple[str, Image.Image]]:
+        masks = map_images(partial(photo_mask, settings), rest, "GrabCut")
+        for record, mask in zip(rest, masks, strict=True):
             yield record.image_id, label_image(mask)
 
-    distributed.write_images(paths.out, images())
+    identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest})
+    unfinished = Unfinished(paths.checkpoints, paths.out, identity)
+    distributed.write_images(paths.out, unfinished.images(records, images))
+    unfinished.remove()
 
 
 def photo_mask(settings: GrabCut, record: SaliencyRecord) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Fuse tags, seeds and saliency into guide masks by one of GS's rules."""
 
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,23 +13,35 @@ from PIL import Image
 from weakseg import distributed
 from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest
 from weakseg.devices import pick_device
-from weakseg.models import load_classifier
+from weakseg.identity import identity_of
+from weakseg.models import files_of, load_classifier
 from weakseg.parallel import map_images, with_progress
 from weakseg.params import Guides, read_keys
 from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
 from weakseg.stage import arguments, run
 from weakseg.supervision import as_image_tensor, classifier_input
+from weakseg.unfinished import Unfinished
 
 
 def main() -> None:
     parser = arguments(
         __doc__, manifest="manifest", seeds=".zip of seeds", saliency=".zip of saliency",
         classifier="folder of the classifier that G1 asks", out=".zip to write",
+        checkpoints="folder for what is half done",
     )  # fmt: skip
     parser.add_argument("--rule", required=True, choices=["g0", "g1", "g2"])
     paths = parser.parse_args()
     settings: Guides = read_keys("make_guides", files=paths.params)
     records = distributed.share(read_manifest(paths.manifest, "train"))
+    files = {"manifest": paths.manifest, "seeds": paths.seeds, "saliency": paths.saliency, **files_of(paths.classifier)}
+    unfinished = Unfinished(paths.checkpoints, paths.out, identity_of(paths.rule, settings.model_dump(), files=files))
+    images = partial(guide_images, paths, settings)
+    distributed.write_images(paths.out, unfinished.images(records, images))
+    unfinished.remove()
+
+
+def guide_images(paths: Namespace, settings: Guides, records: Sequence[Record]) -> Iterator[tuple[str, Image.Image]]:
+    """The photos' guides by `paths.rule`."""
     saliency = ImageArchive(paths.saliency)
     if paths.rule == "g0":
         made: Iterator[npt.NDArray[np.uint8]] = map_images(partial(by_chance, settings, saliency), records, "guides g0")
@@ -38,12 +51,8 @@ def main() -> None:
         made = with_progress(made, records, "guides g1")
     else:
         made = map_images(partial(by_seeds, settings, ImageArchive(paths.seeds), saliency), records, "guides g2")
-
-    def images() -> Iterator[tuple[str, Image.Image]]:
-        for record, guide in zip(records, made, strict=True):
-            yield record.image_id, label_image(guide)
-
-    distributed.write_images(paths.out, images())
+    for record, guide in zip(records, made, strict=True):
+        yield record.image_id, label_image(guide)
 
 
 def by_chance(settings: Guides, saliency: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """Segment the val and test photos with one experiment's network: scores on its grid, and label masks without CRF."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,18 +10,21 @@ import numpy.typing as npt
 from weakseg import distributed
 from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest
 from weakseg.devices import pick_device, to_device
+from weakseg.identity import identity_of
 from weakseg.inference import label_mask, predict_grid, read_grid
-from weakseg.models import load_segmenter
+from weakseg.models import files_of, load_segmenter
 from weakseg.parallel import map_images, read_ahead
 from weakseg.params import Experiment, read_keys
 from weakseg.photos import read_record
 from weakseg.stage import arguments, run
+from weakseg.unfinished import Unfinished
 
 
 def main() -> None:
     parser = arguments(
-        __doc__, manifest="manifest", model="folder of the segmenter", scores=".npz to write", masks=".zip to write"
-    )
+        __doc__, manifest="manifest", model="folder of the segmenter", scores=".npz to write", masks=".zip to write",
+        checkpoints="folder for what is half done",
+    )  # fmt: skip
     parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
     paths = parser.parse_args()
     experiment: Experiment = read_keys(f"experiments.{paths.experiment}", files=paths.params)
@@ -30,20 +33,23 @@ def main() -> None:
     network = to_device(network, device)
     records = distributed.share(read_manifest(paths.manifest, "val", "test"))
 
-    def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record, image in read_ahead(read_record, records, f"predictions of {paths.experiment}"):
+    def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        for record, image in read_ahead(read_record, rest, f"predictions of {paths.experiment}"):
             grid = predict_grid(network, image, experiment.geometry, experiment.test_input_px, device)
             classes = np.arange(len(description["class_names"]))
             yield from map_arrays(record.image_id, classes, grid.scores)
             yield f"{record.image_id}/extent", np.array(grid.extent, np.uint32)
 
-    distributed.write_arrays(paths.scores, arrays())
+    identity = identity_of(experiment.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
+    unfinished = Unfinished(paths.checkpoints, paths.scores, identity)
+    distributed.write_arrays(paths.scores, unfinished.arrays(records, arrays))
     labels = map_images(
         partial(photo_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
     )
     distributed.write_images(
         paths.masks, ((record.image_id, label_image(mask)) for record, mask in zip(records, labels, strict=True))
     )
+    unfinished.remove()
 
 
 def photo_mask(scores: ArrayArchive, geometry: str, record: Record) -> npt.NDArray[np.uint8]:

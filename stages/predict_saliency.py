@@ -1,6 +1,6 @@
 """Predict the train and val photos' saliency: the foreground probability as 8-bit grey."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,31 +9,37 @@ from PIL import Image
 from torch import nn
 
 from weakseg import distributed, inference, transforms
-from weakseg.artifacts import read_manifest
+from weakseg.artifacts import Record, read_manifest
 from weakseg.devices import pick_device, to_device
-from weakseg.models import load_segmenter
+from weakseg.identity import identity_of
+from weakseg.models import files_of, load_segmenter
 from weakseg.parallel import read_ahead
 from weakseg.params import PredictSaliency, read_keys
 from weakseg.photos import read_record
 from weakseg.stage import arguments, run
+from weakseg.unfinished import Unfinished
 
 
 def main() -> None:
     paths = arguments(
-        __doc__, manifest="manifest", model="folder of the saliency network", out=".zip to write"
-    ).parse_args()
+        __doc__, manifest="manifest", model="folder of the saliency network", out=".zip to write",
+        checkpoints="folder for what is half done",
+    ).parse_args()  # fmt: skip
     settings: PredictSaliency = read_keys("predict_saliency", files=paths.params)
     device = pick_device()
     network, _ = load_segmenter(paths.model)
     network = to_device(network, device)
     records = distributed.share(read_manifest(paths.manifest, "train", "val"))
 
-    def images() -> Iterator[tuple[str, Image.Image]]:
-        for record, image in read_ahead(read_record, records, "saliency"):
+    def images(rest: Sequence[Record]) -> Iterator[tuple[str, Image.Image]]:
+        for record, image in read_ahead(read_record, rest, "saliency"):
             probability = foreground_probability(network, image, settings.max_side_px, device)
             yield record.image_id, Image.fromarray(np.rint(probability * 255).astype(np.uint8))
 
-    distributed.write_images(paths.out, images())
+    identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
+    unfinished = Unfinished(paths.checkpoints, paths.out, identity)
+    distributed.write_images(paths.out, unfinished.images(records, images))
+    unfinished.remove()
 
 
 def foreground_probability(

@@ -40,7 +40,7 @@ def main() -> None:
     identity = identity_of(
         settings.model_dump(), random_seed, files={"manifest": paths.manifest, "classes": paths.classes}
     )
-    job = Run(f"classifier/{paths.name}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
+    job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, classification_terms, {"logistic": 1.0}, job)
     if not distributed.is_first():
         return

@@ -28,7 +28,7 @@ def main() -> None:
     load_pretrained(network, settings.backbone, settings.pretrained, settings.fc_from_pretrained)
     samples = SaliencySamples(images, ImageArchive(paths.masks), settings.input_px, settings.augmentation, 8)
     identity = identity_of(settings.model_dump(), random_seed, files={"manifest": paths.manifest, "masks": paths.masks})
-    job = Run("saliency", settings.training, random_seed, paths.log, paths.checkpoints, identity)
+    job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, cross_entropy_terms, {"cross_entropy": 1.0}, job)
     if not distributed.is_first():
         return

@@ -62,7 +62,7 @@ def main() -> None:
         settings.model_dump(), experiment.model_dump(), loss.model_dump(), random_seed,
         files={"manifest": paths.manifest, "classes": paths.classes, "supervision": paths.supervision, "classifier": paths.classifier / WEIGHTS},
     )  # fmt: skip
-    job = Run(f"segmenter/{paths.experiment}", settings.training, random_seed, paths.log, paths.checkpoints, identity)
+    job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, terms, weights, job)
     if not distributed.is_first():
         return

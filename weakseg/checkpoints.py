@@ -4,6 +4,7 @@ A file's name is `<run>.<identity>.<step>.pt`. A checkpoint of another identity 
 has been done anew.
 """
 
+import glob
 import re
 import sys
 import time
@@ -71,7 +72,7 @@ class Checkpoints:
 
     def own(self) -> list[Path]:
         """This identity's checkpoints, oldest first."""
-        return [path for path in self._of_this_run() if path.name.split(".")[1] == self.identity]
+        return [path for path in self._of_this_run() if path.name.split(".")[-3] == self.identity]
 
     @property
     def _file_name(self) -> str:
@@ -82,10 +83,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*.pt") if name.fullmatch(path.name))
 
     def _of_other_identity(self) -> list[Path]:
-        return [path for path in self._of_this_run() if path.name.split(".")[1] != self.identity]
+        return [path for path in self._of_this_run() if path.name.split(".")[-3] != self.identity]
 
     def _unfinished(self) -> list[Path]:
-        return sorted(self.folder.glob(f".{self._file_name}.*.pt.*.tmp"))
+        return sorted(self.folder.glob(f".{glob.escape(self._file_name)}.*.pt.*.tmp"))
 
     def _say(self, text: str) -> None:
         print(f"{self.name}: {text}", file=sys.stderr)

@@ -11,12 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from weakseg.errors import UserError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("weakseg", "stages")
 
 
 def identity_of(*contents: Any, files: Mapping[str, Path] | None = None) -> str:
-    """SHA-256 over settings (anything JSON can hold), the bytes of input files, and this repository's loaded modules."""
+    """SHA-256 over settings (anything JSON can hold), the bytes of input files, and this repository's loaded modules.
+
+    Raises UserError for a file that cannot be read.
+    """
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
     for name, path in sorted((files or {}).items()):
         _add_file(digest, name, path)
@@ -35,5 +40,8 @@ def loaded_code() -> Iterator[Path]:
 
 def _add_file(digest: Any, name: str, path: Path) -> None:
     digest.update(name.encode())
-    with open(path, "rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
+    try:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -48,6 +48,11 @@ def save_model(folder: Path, network: nn.Module, description: Mapping[str, Any])
     artifacts.write_text(folder / DESCRIPTION, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
+def files_of(folder: Path) -> dict[str, Path]:
+    """Both files of a model by name, as `identity_of` takes them."""
+    return {name: folder / name for name in (WEIGHTS, DESCRIPTION)}
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     try:
