@@ -4,14 +4,12 @@ import csv
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, ROOT, STEPS, Repo, stages_run, tiny_params
 
 from weakseg import load_segmenter
 from weakseg.artifacts import (
@@ -28,149 +27,14 @@ from weakseg.artifacts import (
     Record,
     read_class_names,
     read_cues,
-    read_manifest,
     read_maps,
     voc_palette,
 )
 from weakseg.photos import read_photo
 
-ROOT = Path(__file__).resolve().parents[2]
-COPIED = (
-    "dvc.yaml",
-    "ablations",
-    "stages",
-    "weakseg",
-    "profiles",
-    ".dvc/config",
-    ".dvc/plots.html",
-    ".dvc/.gitignore",
-    ".dvcignore",
-    ".gitignore",
-)
-EXPERIMENTS = ("sec", "guided", "seeds", "full")
-NUM_TRAIN, NUM_VAL, SIDE_PX, STEPS = 16, 8, 65, 4
-NOWHERE = "http://127.0.0.1:9"  # nobody listens there: what tries the network fails
-
-
-def tiny_params() -> dict[str, Any]:
-    """The toy profile, with as little of everything as still does something."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
-    params["make_toy"] |= {"train_images": NUM_TRAIN, "val_images": NUM_VAL, "saliency_images": 8, "image_px": 64}
-    networks = [*params["classifiers"].values(), params["train_saliency"], params["segmenter"]]
-    for network in networks:
-        network["input_px"] = SIDE_PX
-        network["training"] |= {"steps": STEPS, "batch_size": 4, "checkpoint_every_steps": 2}
-    for classifier in params["classifiers"].values():
-        classifier["cam"] |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
-    params["segmenter"]["training"]["learning_rate"] = 0.001  # at less, so few steps call everything background
-    params["make_cues"]["grid"] = 9
-    params["experiments"]["sec"]["test_input_px"] = SIDE_PX
-    params["report"]["images"] = 2
-    return params
-
-
-@dataclass(frozen=True)
-class Repo:
-    """A copy of the repository, with a home folder of its own that knows no git identity."""
-
-    folder: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "WEAKSEG_"))}
-        home = self.folder.parent / "home"
-        return kept | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / ".cache"),
-            "DVC_SITE_CACHE_DIR": str(home / "dvc"), "GIT_CONFIG_NOSYSTEM": "1", "WEAKSEG_WORKERS": "2",
-            "WEAKSEG_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "http_proxy": NOWHERE, "https_proxy": NOWHERE,
-        }  # fmt: skip
-
-    def call(self, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        environment = self.environment | extra
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-
-    def run(self, *command: str, **extra: str) -> str:
-        """What a command that must succeed prints."""
-        done = self.call(*command, **extra)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
-        return done.stdout
-
-    def dvc(self, *arguments: str, **extra: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments, **extra)
-
-    def repro(self, *arguments: str, **extra: str) -> set[str]:
-        """The stages that ran."""
-        return stages_run(self.dvc("repro", *arguments, **extra))
-
-    def commit(self) -> None:
-        self.run("git", "add", "--all")
-        self.run(
-            "git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "--quiet", "--message", "state"
-        )
-
-    def json(self, path: str) -> Any:
-        return json.loads((self.folder / path).read_text(encoding="utf-8"))
-
-    def records(self, split: str) -> list[Record]:
-        return read_manifest(self.folder / "data" / "manifest.csv", split)
-
-    def params(self) -> dict[str, Any]:
-        content: dict[str, Any] = yaml.safe_load((self.folder / "params.yaml").read_text(encoding="utf-8"))
-        return content
-
-    def change(self, change: Callable[[dict[str, Any]], object]) -> None:
-        params = self.params()
-        change(params)
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-def stages_run(output: str) -> set[str]:
-    return set(re.findall(r"Running stage '([^']+)'", output))
-
 
 def of_experiments(names: Sequence[str], *stages: str) -> set[str]:
     return {f"{stage}@{name}" for stage in stages for name in names}
-
-
-@pytest.fixture(scope="session")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
-    """The repository after its first `dvc repro`. Tests only look at it; who changes something takes `repo`."""
-    base = tmp_path_factory.mktemp("pipeline")
-    repo = Repo(base / "repo")
-    for name in COPIED:
-        source, target = ROOT / name, repo.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    (base / "home").mkdir()
-    (repo.folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False), encoding="utf-8")
-    repo.run("git", "init", "--quiet")
-    (base / "first_run.txt").write_text(repo.dvc("repro"), encoding="utf-8")
-    repo.commit()
-    yield repo
-    shutil.rmtree(base)  # some 200 MB
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """A hard link for what is never changed in place (DVC and the stages replace whole files), else a copy."""
-    if {"cache", "models"} & set(Path(source).parts[-5:]):
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
-
-
-@pytest.fixture
-def repo(pristine: Repo, tmp_path: Path) -> Iterator[Repo]:
-    """A copy of the finished repository to change."""
-    for name in ("repo", "home"):
-        shutil.copytree(pristine.folder.parent / name, tmp_path / name, copy_function=link_or_copy)
-    yield Repo(tmp_path / "repo")
-    shutil.rmtree(tmp_path)
 
 
 # --- what the first run writes ----------------------------------------------------------------------------------------------
