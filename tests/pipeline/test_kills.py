@@ -85,6 +85,9 @@ class Interrupted:
         """DVC, or the stage; what is left of them then goes on."""
         for process in [self.dvc] if victim == "dvc" else stages_of(self.repo):
             process.send_signal(signal.SIGKILL)
+        if victim == "dvc":
+            wait_for(lambda: "which started this stage, has ended: stopping" in self.words.read_text())
+            time.sleep(0.5)  # the signal follows these words
         self.go.touch()
         assert self.dvc.wait(PATIENCE_SECONDS) != 0
         wait_for(lambda: not stages_of(self.repo))

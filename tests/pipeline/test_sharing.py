@@ -72,6 +72,7 @@ def test_cues_are_pulled_and_trained_on_with_no_cue_stage_rerun(team: Path, coll
 
 def test_without_the_raw_data_all_results_are_there_and_what_needs_no_photo_reruns(colleague: Repo) -> None:
     assert stages_run(colleague.dvc("repro", "--pull", "--allow-missing")) == set()
+    colleague.dvc("pull", "summarize")
     assert not (colleague.folder / "data" / "toy").exists()
     assert colleague.json("metrics/summary.json").keys() == {"sec", "guided", "seeds", "full"}
     colleague.change(lambda params: params["make_cues"].update(background_fraction=0.3))
@@ -124,7 +125,9 @@ def s3() -> Iterator[dict[str, str]]:
     host, port = server.get_host_and_port()
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     address = f"http://{host}:{port}"
-    requests.put(f"{address}/team", timeout=60).raise_for_status()
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy
+        session.put(f"{address}/team", timeout=60).raise_for_status()
     yield keys | {"AWS_ENDPOINT_URL": address, "no_proxy": host, "NO_PROXY": host}
     server.stop()
 
