@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pipeline import COPIED, ROOT, Repo, tiny_params
+from tiny_repo import COPIED, ROOT, Repo, tiny_params
 
 from weakseg.label_files import read_annotation
 from weakseg.toy import write_toy
