@@ -80,7 +80,16 @@ def pipeline_masks(
         for key, (height, width) in SIZES.items()
     ]
     write_manifest(Path("manifest.csv"), records)
-    arguments = ["--manifest", "manifest.csv", "--experiment", "sec", "--scores", "scores.npz"]
+    arguments = [
+        "--manifest",
+        "manifest.csv",
+        "--experiment",
+        "sec",
+        "--scores",
+        "scores.npz",
+        "--checkpoints",
+        "checkpoints",
+    ]
     patch.setattr(sys, "argv", ["predict", *arguments, "--model", str(models / name), "--masks", "raw.zip"])
     predict.main()
     patch.setattr(sys, "argv", ["postprocess", *arguments, "--crf", "sec", "--out", "crf.zip"])
