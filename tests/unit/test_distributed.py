@@ -118,9 +118,10 @@ def command(module: Any, folder: str, /, **options: str) -> tuple[Callable[[], N
 
 def run_batch_stages(out: str) -> None:
     """All stages that are shared out, and the evaluation of what they made, which is not."""
-    photos = {"manifest": "manifest.csv"}
+    half_done = {"checkpoints": "OUT-checkpoints"}
+    photos = {"manifest": "manifest.csv", **half_done}
     stages = [
-        command(make_grabcut_masks, out, manifest="boxes.csv", out="OUT/grabcut.zip"),
+        command(make_grabcut_masks, out, manifest="boxes.csv", **half_done, out="OUT/grabcut.zip"),
         command(make_cams, out, **photos, model="classifier", name="seeder", out="OUT/cams.npz"),
         command(predict_saliency, out, **photos, model="saliency", out="OUT/saliency.zip"),
         *(
@@ -131,7 +132,7 @@ def run_batch_stages(out: str) -> None:
         command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="sec", out="OUT/masks.zip"),
     ]  # fmt: skip
     if distributed.is_first():
-        truth = command(evaluate, out, **photos, classes="classes.txt", ground_truth="OUT/g0.zip", raw="OUT/raw.zip",
+        truth = command(evaluate, out, manifest="manifest.csv", classes="classes.txt", ground_truth="seeds.zip", raw="OUT/raw.zip",
                         crf="OUT/masks.zip", out="OUT/evaluation.npz", metrics="OUT/metrics.json")  # fmt: skip
         truth[1][:] = [part.replace("ground_truth", "ground-truth") for part in truth[1]]
         stages.append(truth)
