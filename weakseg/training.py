@@ -9,7 +9,8 @@ its own, and without dropout the losses agree to rounding.
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -92,10 +93,10 @@ def train(
     optimizer = build_optimizer(network, settings)
     state = _restore(run, checkpoints, network, optimizer, device)
     model = compiled(distributed.data_parallel(network, device))
-    with _StopSignals() as stop:
-        batches, hidden = _loader(source, run, state.step, device), None if distributed.is_first() else True
+    hidden = None if distributed.is_first() else True
+    with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step, device))) as batches:
         progress = tqdm(
-            _told_plainly(batches),
+            batches,
             run.name,
             settings.steps,
             initial=state.step,
@@ -146,10 +147,15 @@ def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> 
     )
 
 
-def _told_plainly(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches; what a loader's worker complains or dies of, without the traceback that torch puts around it."""
+def _batches(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
+    """The loader's batches; what a worker complains or dies of is told without the traceback that torch puts around it.
+
+    The workers end with this generator. torch ends them when its iterator is freed, but an error on its way up keeps
+    that alive, and at Python's exit nothing else would end processes that ignore SIGTERM.
+    """
+    iterator = iter(loader)
     try:
-        yield from batches
+        yield from iterator
     except UserError as error:
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
     except RuntimeError as error:
@@ -159,6 +165,9 @@ def _told_plainly(batches: Iterable[Batch]) -> Iterator[Batch]:
             "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and run again: the "
             "training goes on from its last checkpoint"
         ) from None
+    finally:
+        if hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
 
 
 def _leave_signals_to_the_loop(worker: int) -> None:

@@ -4,6 +4,7 @@ Run as a script, this file trains the tiny network once and can be told where to
 """
 
 import csv
+import multiprocessing
 import os
 import pickle
 import re
@@ -494,9 +495,26 @@ def test_a_photo_that_cannot_be_read_is_told_without_a_traceback(
     workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEAKSEG_WORKERS", workers)
+    before = set(multiprocessing.active_children())
     with pytest.raises(UserError) as caught:
         train(tiny_net(), Broken(deadly=False), loss_terms, WEIGHTS, run_in(tmp_path))
     assert str(caught.value) == "image5.jpg: no such file"
+    assert set(multiprocessing.active_children()) == before  # while `caught` keeps the loader alive
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_an_error_in_the_loop_leaves_no_worker_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers ignore SIGTERM, so one that is left would keep Python from exiting."""
+    monkeypatch.setenv("WEAKSEG_WORKERS", "2")
+    before = set(multiprocessing.active_children())
+
+    def fails(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        raise UserError("no loss today")
+
+    with pytest.raises(UserError) as caught:
+        train(tiny_net(), Noise(), fails, WEIGHTS, run_in(tmp_path))
+    assert str(caught.value) == "no loss today"
+    assert set(multiprocessing.active_children()) == before
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
