@@ -31,12 +31,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    """This file as a process; what it says to stderr is in `<arguments>.txt`."""
+    """This file as a process; what it says to stderr is in `<arguments>.txt`. It heeds SIGINT even if we were told not to."""
     kept = {name: value for name, value in os.environ.items() if name != guard.DVC_STAGE}
     settings = stage.MALLOC_SETTINGS | {"PYTHONPATH": str(REPO), "WEAKSEG_WORKERS": "2", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(folder), *arguments]
     with open(folder / f"{'-'.join(arguments)}.txt", "a") as errors:
-        return subprocess.Popen(command, cwd=folder, env=kept | settings | environment, stderr=errors)
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(command, cwd=folder, env=kept | settings | environment, stderr=errors)
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
