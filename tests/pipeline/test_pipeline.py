@@ -464,6 +464,7 @@ def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Rep
 
 def test_a_stage_asked_for_an_experiment_that_is_not_there_says_so(pristine: Repo) -> None:
     paths = ("--manifest", "data/manifest.csv", "--model", "models/segmenter/sec", "--scores", "x", "--masks", "y")
-    done = pristine.call(sys.executable, "-m", "stages.predict", "--experiment", "nosuch", *paths)
+    command = ("-m", "stages.predict", "--experiment", "nosuch", "--checkpoints", "checkpoints", *paths)
+    done = pristine.call(sys.executable, *command)
     assert done.returncode == 1
     assert done.stderr.strip() == "stages.predict: params.yaml: there is no experiments.nosuch"
