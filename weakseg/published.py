@@ -18,9 +18,13 @@ Numbers = Mapping[str, float | None]
 
 
 class PublishedRow(Section):
-    """A row of a paper's table: `measures` are its numbers, in per cent, with their headings."""
+    """A row of a paper's table: `measures` are its numbers, in per cent, with their headings.
+
+    `compared_with` is the key of the experiment, seeder or guide that stands beside it.
+    """
 
     title: ClassVar[str]
+    compared_with: ClassVar[str]
     measures: ClassVar[dict[str, str]]
     paper: str
     row: str
@@ -28,7 +32,7 @@ class PublishedRow(Section):
     @property
     def name(self) -> str:
         """Of the experiment, seeder or guide that the row is compared with."""
-        raise NotImplementedError
+        return str(getattr(self, self.compared_with))
 
     @property
     def numbers(self) -> Numbers:
@@ -37,6 +41,7 @@ class PublishedRow(Section):
 
 class ExperimentRow(PublishedRow):
     title: ClassVar[str] = "Experiments"
+    compared_with: ClassVar[str] = "experiment"
     measures: ClassVar[dict[str, str]] = {
         "miou": "mIoU %", "miou_crf": "with CRF", "percent_of_full": "% of full", "foreground": "foreground %",
         "foreground_crf": "with CRF",
@@ -45,13 +50,10 @@ class ExperimentRow(PublishedRow):
     miou: Percent | None
     miou_crf: Percent | None
 
-    @property
-    def name(self) -> str:
-        return self.experiment
-
 
 class GuideRow(PublishedRow):
     title: ClassVar[str] = "Guides"
+    compared_with: ClassVar[str] = "guide"
     measures: ClassVar[dict[str, str]] = {
         "foreground_precision": "foreground precision %", "foreground_recall": "recall %",
         "background_precision": "background precision %", "background_recall": "recall %",
@@ -62,13 +64,10 @@ class GuideRow(PublishedRow):
     background_precision: Percent | None
     background_recall: Percent | None
 
-    @property
-    def name(self) -> str:
-        return self.guide
-
 
 class SeederRow(PublishedRow):
     title: ClassVar[str] = "Seeders"
+    compared_with: ClassVar[str] = "seeder"
     measures: ClassVar[dict[str, str]] = {
         "mean_precision": "mP %", "foreground_precision_at_20_recall": "foreground precision at 20 % recall",
         "background_precision_at_80_recall": "background precision at 80 % recall", "map": "mAP %",
@@ -76,10 +75,6 @@ class SeederRow(PublishedRow):
     seeder: Name
     mean_precision: Percent | None
     map: Percent | None
-
-    @property
-    def name(self) -> str:
-        return self.seeder
 
 
 class Published(Section):
