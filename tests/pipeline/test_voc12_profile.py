@@ -57,7 +57,11 @@ def test_gap_highres_trains_and_its_cams_are_41_by_41(folder: Path) -> None:
     )
     (loss,) = losses(folder / "seeder.csv", ["logistic"])
     assert loss == pytest.approx(8 * np.log(2), rel=0.2)  # eight classes, scores near 0
-    stage(folder, "make_cams", "--name seeder --manifest manifest.csv --model seeder --out cams.npz")
+    stage(
+        folder,
+        "make_cams",
+        "--name seeder --manifest manifest.csv --model seeder --out cams.npz --checkpoints checkpoints",
+    )
     labels, maps = read_maps(ArrayArchive(folder / "cams.npz"), "train_0000")
     assert maps.shape == (len(labels), 41, 41)
 
@@ -81,13 +85,17 @@ def test_sec_trains_with_the_lattice_crf(folder: Path) -> None:
     assert seed == pytest.approx(np.log(9), rel=0.3)
     assert expand > 0
     assert constrain >= 0
-    stage(folder, "predict", "--experiment sec --manifest manifest.csv --model sec --scores s.npz --masks m.zip")
+    stage(
+        folder,
+        "predict",
+        "--experiment sec --manifest manifest.csv --model sec --scores s.npz --masks m.zip --checkpoints checkpoints",
+    )
     image_id = next(name for name in ArrayArchive(folder / "s.npz").names() if name.endswith("/maps"))
     assert ArrayArchive(folder / "s.npz")[image_id].shape == (9, 41, 41)
 
 
 def test_the_saliency_network_trains(folder: Path) -> None:
-    stage(folder, "make_grabcut_masks", "--manifest saliency.csv --out grabcut.zip")
+    stage(folder, "make_grabcut_masks", "--manifest saliency.csv --out grabcut.zip --checkpoints checkpoints")
     stage(
         folder,
         "train_saliency",
