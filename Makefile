@@ -32,4 +32,4 @@ lint: setup ## ruff and mypy
 	mypy
 
 compare: setup ## the papers' numbers beside ours, as far as the rows of ablations/ have run
-	@$$(python -c "import yaml; print(yaml.safe_load(open('ablations/dvc.yaml'))['stages']['compare_published']['cmd'])")
+	@cd ablations && sh -c "$$(python -c "import yaml; print(yaml.safe_load(open('dvc.yaml'))['stages']['compare_published']['cmd'])")"

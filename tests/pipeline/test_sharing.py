@@ -93,6 +93,24 @@ def test_training_without_the_photos_says_which_are_missing(colleague: Repo) -> 
     assert stages_run(told) == {"train_segmenter@seeds"}
 
 
+def test_an_experiment_is_pushed_and_applied_with_nothing_rerun(team: Path, colleague: Repo, tmp_path: Path) -> None:
+    (tmp_path / "sender").mkdir()
+    sender = Repo(tmp_path / "sender" / "repo")
+    shutil.copytree(team / "home", tmp_path / "sender" / "home")
+    shutil.copytree(team / "ours", sender.folder, symlinks=True)
+    ran = stages_run(sender.dvc("exp", "run", "--name", "wide", "--set-param", "make_cues.background_fraction=0.3", "evaluate_supervision"))  # fmt: skip
+    assert ran == {"make_cues", "evaluate_supervision"}
+    sender.dvc("exp", "push", "origin", "wide")
+
+    colleague.dvc("exp", "pull", "origin", "wide")
+    colleague.dvc("exp", "apply", "wide")
+    assert colleague.params()["make_cues"]["background_fraction"] == 0.3
+    output = colleague.dvc("repro", "--pull", "--allow-missing", "evaluate_supervision")
+    assert stages_run(output) == set()
+    for path in ("data/cues.npz", "metrics/cues.json"):
+        assert (colleague.folder / path).read_bytes() == (sender.folder / path).read_bytes()
+
+
 def test_two_clones_make_byte_identical_cues(team: Path, colleague: Repo) -> None:
     """Made anew from photos drawn anew: the hashes in dvc.lock, models among them, stay as our machine wrote them."""
     ran = stages_run(colleague.dvc("repro", "make_cues", WEAKSEG_WORKERS="1", TZ="Asia/Tokyo", LC_ALL="C"))

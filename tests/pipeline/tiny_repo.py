@@ -17,7 +17,13 @@ from weakseg.artifacts import Record, read_manifest
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
     "dvc.yaml",
-    "ablations",
+    "ablations/dvc.yaml",
+    "ablations/params.yaml",
+    "ablations/published.yaml",
+    "ablations/.dvc/config",
+    "ablations/.dvc/.gitignore",
+    "ablations/.dvcignore",
+    "ablations/.gitignore",
     "stages",
     "weakseg",
     "profiles",

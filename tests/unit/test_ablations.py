@@ -127,7 +127,7 @@ def test_seeders_are_the_papers(profile: str) -> None:
         if name.startswith("gap_"):
             assert ENTRIES["classifiers"][name]["changes"] == {"classifiers.seeder.network": name}
             assert (cam.method, cam.smoothing_px, crf) == ("gap", 0, None)
-            assert entry["model"] == f"models/ablations/classifier/{name}"
+            assert entry["model"] == f"ablations/models/classifier/{name}"
         else:
             assert (cam.method, cam.smoothing_px) == (f"{name}_backprop", 8)
             assert crf and (crf.bilateral_weight, crf.bilateral_sigma_xy, crf.bilateral_sigma_rgb) == (4, 121, 5)
