@@ -1,1 +1,8 @@
 """The pipeline's stages, one script each: read params, load, compute, write."""
+
+import sys
+
+from weakseg.stage import start_again_with_memory_settings
+
+if sys.argv[0] == "-m":  # Python is about to run one of them
+    start_again_with_memory_settings()

@@ -1,7 +1,5 @@
 """Measure a seeder on the val photos with their true tags: precision and recall over the threshold, mP and mAP."""
 
-from collections.abc import Iterator
-
 from weakseg import seed_quality
 from weakseg.artifacts import (
     ImageArchive,
@@ -12,13 +10,10 @@ from weakseg.artifacts import (
     write_json,
     write_table,
 )  # fmt: skip
-from weakseg.cams import photo_maps, prepared
-from weakseg.devices import pick_device
+from weakseg.cams import PhotoMaps
 from weakseg.lattice import CRFParams
-from weakseg.models import load_classifier
-from weakseg.parallel import read_ahead
 from weakseg.params import Cam, EvaluateSeeds, read_keys
-from weakseg.photos import read_record
+from weakseg.photo_batches import through_network
 from weakseg.seed_charts import seeder_chart
 from weakseg.stage import arguments, run
 
@@ -34,15 +29,10 @@ def main() -> None:
     cam, settings = read_keys("classifiers.seeder.cam", "evaluate_seeds", files=paths.params)
     num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
     records = [record for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
-    device = pick_device()
-    network = prepared(load_classifier(paths.model)[0], cam.method).to(device)
-
-    def photos() -> Iterator[seed_quality.PhotoMaps]:
-        for record, image in read_ahead(read_record, records, "heat maps of val photos"):
-            yield record, *photo_maps(network, image, record, cam, device)
-
+    maps = through_network(PhotoMaps(paths.model, cam), records, "heat maps of val photos")
+    photos = ((record, *found) for record, found in zip(records, maps, strict=True))
     crf = CRFParams(**settings.crf.model_dump()) if settings.crf else None
-    curve = seed_quality.measured(photos(), truth, num_classes, crf, settings.background_score).curve()
+    curve = seed_quality.measured(photos, truth, num_classes, crf, settings.background_score).curve()
     classifier_map = read_json(paths.classifier_metrics).get("map")
     write_json(paths.metrics, seed_quality.quality(curve, len(records), classifier_map))
     write_table(paths.curve, seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))

@@ -7,13 +7,11 @@ import numpy.typing as npt
 
 from weakseg import distributed
 from weakseg.artifacts import Record, map_arrays, read_manifest
-from weakseg.cams import photo_maps, prepared
-from weakseg.devices import pick_device, to_device
+from weakseg.cams import PhotoMaps
 from weakseg.identity import identity_of
-from weakseg.models import files_of, load_classifier
-from weakseg.parallel import read_ahead
+from weakseg.models import files_of
 from weakseg.params import Cam, read_keys
-from weakseg.photos import read_record
+from weakseg.photo_batches import through_network
 from weakseg.stage import arguments, run
 from weakseg.unfinished import Unfinished
 
@@ -25,14 +23,12 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="which of params.yaml's classifiers")
     paths = parser.parse_args()
     settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
-    device = pick_device()
-    network, _ = load_classifier(paths.model)
-    network = to_device(prepared(network, settings.method), device)
     records = distributed.share(read_manifest(paths.manifest, "train"))
 
     def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record, image in read_ahead(read_record, rest, f"heat maps of {paths.name}"):
-            yield from map_arrays(record.image_id, *photo_maps(network, image, record, settings, device))
+        maps = through_network(PhotoMaps(paths.model, settings), rest, f"heat maps of {paths.name}")
+        for record, found in zip(rest, maps, strict=True):
+            yield from map_arrays(record.image_id, *found)
 
     identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
     unfinished = Unfinished(paths.checkpoints, paths.out, identity)

@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from weakseg import distributed
 from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest
-from weakseg.devices import pick_device, to_device
 from weakseg.identity import identity_of
-from weakseg.inference import label_mask, predict_grid, read_grid
-from weakseg.models import files_of, load_segmenter
-from weakseg.parallel import map_images, read_ahead
+from weakseg.inference import Predictions, label_mask, read_grid
+from weakseg.models import files_of
+from weakseg.parallel import map_images
 from weakseg.params import Experiment, read_keys
-from weakseg.photos import read_record
+from weakseg.photo_batches import through_network
 from weakseg.stage import arguments, run
 from weakseg.unfinished import Unfinished
 
@@ -28,16 +27,13 @@ def main() -> None:
     parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
     paths = parser.parse_args()
     experiment: Experiment = read_keys(f"experiments.{paths.experiment}", files=paths.params)
-    device = pick_device()
-    network, description = load_segmenter(paths.model)
-    network = to_device(network, device)
+    task = Predictions(paths.model, experiment.geometry, experiment.test_input_px)
     records = distributed.share(read_manifest(paths.manifest, "val", "test"))
 
     def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record, image in read_ahead(read_record, rest, f"predictions of {paths.experiment}"):
-            grid = predict_grid(network, image, experiment.geometry, experiment.test_input_px, device)
-            classes = np.arange(len(description["class_names"]))
-            yield from map_arrays(record.image_id, classes, grid.scores)
+        grids = through_network(task, rest, f"predictions of {paths.experiment}")
+        for record, grid in zip(rest, grids, strict=True):
+            yield from map_arrays(record.image_id, np.arange(len(grid.scores)), grid.scores)
             yield f"{record.image_id}/extent", np.array(grid.extent, np.uint32)
 
     identity = identity_of(experiment.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})

@@ -1,6 +1,8 @@
 """Predict the train and val photos' saliency: the foreground probability as 8-bit grey."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +12,10 @@ from torch import nn
 
 from weakseg import distributed, inference, transforms
 from weakseg.artifacts import Record, read_manifest
-from weakseg.devices import pick_device, to_device
 from weakseg.identity import identity_of
 from weakseg.models import files_of, load_segmenter
-from weakseg.parallel import read_ahead
 from weakseg.params import PredictSaliency, read_keys
-from weakseg.photos import read_record
+from weakseg.photo_batches import through_network
 from weakseg.stage import arguments, run
 from weakseg.unfinished import Unfinished
 
@@ -26,15 +26,12 @@ def main() -> None:
         checkpoints="folder for what is half done",
     ).parse_args()  # fmt: skip
     settings: PredictSaliency = read_keys("predict_saliency", files=paths.params)
-    device = pick_device()
-    network, _ = load_segmenter(paths.model)
-    network = to_device(network, device)
+    task = Saliency(paths.model, settings.max_side_px)
     records = distributed.share(read_manifest(paths.manifest, "train", "val"))
 
     def images(rest: Sequence[Record]) -> Iterator[tuple[str, Image.Image]]:
-        for record, image in read_ahead(read_record, rest, "saliency"):
-            probability = foreground_probability(network, image, settings.max_side_px, device)
-            yield record.image_id, Image.fromarray(np.rint(probability * 255).astype(np.uint8))
+        for record, saliency in zip(rest, through_network(task, rest, "saliency"), strict=True):
+            yield record.image_id, Image.fromarray(saliency)
 
     identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
     unfinished = Unfinished(paths.checkpoints, paths.out, identity)
@@ -42,17 +39,48 @@ def main() -> None:
     unfinished.remove()
 
 
+@dataclass(frozen=True)
+class Saliency:
+    """Photos through the saliency network in a folder: foreground probability (H, W) as uint8 of each.
+
+    A photo is shrunk only where it is larger than `max_side_px` (SPEC §7).
+    """
+
+    model: Path
+    max_side_px: int
+
+    def network(self) -> nn.Module:
+        return load_segmenter(self.model)[0]
+
+    def size(self, image: npt.NDArray[np.uint8]) -> Hashable:
+        return inference.input_sides(self.shrunk(image), "crop", None)
+
+    def shrunk(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        scale = self.max_side_px / max(image.shape[:2])
+        return transforms.rescale(image, scale) if scale < 1 else image
+
+    def results(
+        self,
+        network: nn.Module,
+        records: Sequence[Record],
+        images: Sequence[npt.NDArray[np.uint8]],
+        device: torch.device,
+    ) -> list[npt.NDArray[np.uint8]]:
+        shrunk = [self.shrunk(image) for image in images]
+        grids = inference.predict_grids(network, shrunk, "crop", None, device)
+        return [
+            foreground_probability(grid, small.shape[:2], image.shape[:2])
+            for grid, small, image in zip(grids, shrunk, images, strict=True)
+        ]
+
+
 def foreground_probability(
-    network: nn.Module, image: npt.NDArray[np.uint8], max_side_px: int, device: torch.device
-) -> npt.NDArray[np.float32]:
-    """(H, W) in 0..1; the photo is shrunk only where it is larger than max_side_px (SPEC §7)."""
-    height, width = image.shape[:2]
-    scale = max_side_px / max(height, width)
-    shrunk = transforms.rescale(image, scale) if scale < 1 else image
-    grid = inference.predict_grid(network, shrunk, "crop", None, device)
-    probability = np.exp(inference.full_size(grid, shrunk.shape[0], shrunk.shape[1], 0.0, "crop")[1])
-    resized: npt.NDArray[np.float32] = transforms.resize_aligned(probability, height, width)
-    return resized.clip(0, 1)
+    grid: inference.GridScores, predicted: tuple[int, ...], size: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """(H, W) 0..255 at `size`, of scores predicted at another (height, width)."""
+    probability = np.exp(inference.full_size(grid, predicted[0], predicted[1], 0.0, "crop")[1])
+    resized: npt.NDArray[np.float32] = transforms.resize_aligned(probability, size[0], size[1])
+    return np.rint(resized.clip(0, 1) * 255).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weakseg.depthwise import DepthwiseConv2d
 from weakseg.errors import UserError
 from weakseg.normalization import Normalization
 
@@ -32,8 +33,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = channels * expand
         self.expand = nn.Conv2d(channels, hidden, 1) if expand > 1 else None
-        padding = kernel // 2 * dilation
-        self.depthwise = nn.Conv2d(hidden, hidden, kernel, stride, padding, dilation, groups=hidden)
+        self.depthwise = DepthwiseConv2d(hidden, kernel, stride, dilation)
         self.project = nn.Conv2d(hidden, out_channels, 1)
         self.skip = stride == 1 and channels == out_channels
 

@@ -1,6 +1,8 @@
 """A segmenter's scores for whole photos, by either paper's test rule (SPEC §5)."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from weakseg import transforms
-from weakseg.artifacts import ArrayArchive, read_maps
+from weakseg.artifacts import ArrayArchive, Record, read_maps
 from weakseg.cams import SNAP_STRIDE, resized
+from weakseg.models import load_segmenter
 from weakseg.seeds import upsample_aligned
 from weakseg.supervision import as_image_tensor
 
@@ -26,12 +29,50 @@ class GridScores:
     extent: tuple[int, int]
 
 
-def predict_grid(
-    network: nn.Module, image: npt.NDArray[np.uint8], geometry: str, input_px: int | None, device: torch.device
-) -> GridScores:
-    """Log-probabilities of one photo on the network's grid."""
-    pixels, extent = network_input(image, geometry, input_px)
-    return GridScores(log_probs(network, pixels.unsqueeze(0), device)[0], extent)
+@dataclass(frozen=True)
+class Predictions:
+    """Photos through the segmenter in a folder: `GridScores` of each."""
+
+    model: Path
+    geometry: str
+    input_px: int | None
+
+    def network(self) -> nn.Module:
+        return load_segmenter(self.model)[0]
+
+    def size(self, image: npt.NDArray[np.uint8]) -> Hashable:
+        return input_sides(image, self.geometry, self.input_px)
+
+    def results(
+        self,
+        network: nn.Module,
+        records: Sequence[Record],
+        images: Sequence[npt.NDArray[np.uint8]],
+        device: torch.device,
+    ) -> list[GridScores]:
+        return predict_grids(network, images, self.geometry, self.input_px, device)
+
+
+def predict_grids(
+    network: nn.Module,
+    images: Sequence[npt.NDArray[np.uint8]],
+    geometry: str,
+    input_px: int | None,
+    device: torch.device,
+) -> list[GridScores]:
+    """Log-probabilities of photos with equal `input_sides`, on the network's grid."""
+    inputs = [network_input(image, geometry, input_px) for image in images]
+    scores = log_probs(network, torch.stack([pixels for pixels, _ in inputs]), device)
+    return [GridScores(maps, extent) for maps, (_, extent) in zip(scores, inputs, strict=True)]
+
+
+def input_sides(image: npt.NDArray[np.uint8], geometry: str, input_px: int | None) -> tuple[int, int]:
+    """(height, width) of what the network sees of a photo."""
+    if geometry == "warp":
+        assert input_px is not None
+        return input_px, input_px
+    rows, columns = (transforms.grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in image.shape[:2])
+    return rows, columns
 
 
 def network_input(
@@ -43,10 +84,9 @@ def network_input(
     reflection at the right and bottom to input_px where it is smaller, else to the next side of 16·k + 1 px.
     """
     height, width = image.shape[:2]
+    rows, columns = input_sides(image, geometry, input_px)
     if geometry == "warp":
-        assert input_px is not None
-        return resized(image, input_px, input_px)[0], (height, width)
-    rows, columns = (transforms.grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in (height, width))
+        return resized(image, rows, columns)[0], (height, width)
     return as_image_tensor(transforms.pad_reflect(image, rows, columns)), (rows, columns)
 
 

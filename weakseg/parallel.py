@@ -1,6 +1,7 @@
 """CPU work over images, spread over processes, in order and with bounded memory."""
 
 import multiprocessing
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -50,6 +51,8 @@ def with_progress(results: Iterable[Result], items: Iterable[Item], description:
 
 def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("forkserver")  # a fork of a process with running torch threads can hang
+    # so that what workers need is imported once, and not in each
+    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
     with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         try:
             yield from _in_order(pool, function, items, 4 * workers)

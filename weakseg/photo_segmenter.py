@@ -1,6 +1,5 @@
 """A trained segmenter, used on photos by its experiment's own test rule: the masks are those of the pipeline."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from torch import nn
 
 from weakseg.artifacts import voc_palette
 from weakseg.devices import pick_device, to_device
-from weakseg.inference import PROB_FLOOR, GridScores, as_stored, full_size, label_mask, log_probs, network_input
+from weakseg.inference import PROB_FLOOR, GridScores, as_stored, full_size, input_sides, label_mask, predict_grids
 from weakseg.lattice import refine
 from weakseg.models import load_segmenter as load_network
+from weakseg.photo_batches import in_batches
 from weakseg.test_rule import Rule, read_rule
 
 Image = npt.NDArray[np.uint8]
@@ -51,18 +51,14 @@ class PhotoSegmenter:
 
     def grids(self, images: Sequence[Image]) -> list[GridScores]:
         """Scores of each photo, in order; photos that the network sees at one size go through it together."""
-        inputs = [network_input(_checked(image), self.rule.geometry, self.rule.input_px) for image in images]
-        same_size = defaultdict(list)
-        for index, (pixels, _) in enumerate(inputs):
-            same_size[pixels.shape].append(index)
-        found: dict[int, GridScores] = {}
-        for indices in same_size.values():
-            scores = log_probs(self.network, torch.stack([inputs[index][0] for index in indices]), self.device)
-            found |= {
-                index: as_stored(GridScores(maps, inputs[index][1]))
-                for index, maps in zip(indices, scores, strict=True)
-            }
-        return [found[index] for index in range(len(inputs))]
+        geometry, input_px = self.rule.geometry, self.rule.input_px
+
+        def together(some: list[Image]) -> list[GridScores]:
+            return predict_grids(self.network, some, geometry, input_px, self.device)
+
+        checked = [_checked(image) for image in images]
+        grids = in_batches(checked, lambda image: input_sides(image, geometry, input_px), together, len(checked))
+        return [as_stored(grid) for grid in grids]
 
 
 def mask_of(image: Image, grid: GridScores, rule: Rule, crf: bool) -> Labels:

@@ -20,6 +20,13 @@ MALLOC_SETTINGS = {
 }  # fmt: skip
 
 
+def start_again_with_memory_settings() -> None:
+    """For `python -m package.module`, called by the package before the module with its slow imports is run."""
+    if any(name not in os.environ for name in MALLOC_SETTINGS) and sys.platform == "linux":
+        os.environ.update(MALLOC_SETTINGS)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def arguments(description: str | None, *, reads_params: bool = True, **paths: str) -> argparse.ArgumentParser:
     """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`.
 
@@ -43,9 +50,6 @@ def run(main: Callable[[], None], distributed: bool = False) -> None:
     is written for several processes, and is run as such where the environment asks for them (`weakseg.launch`); any
     other stage runs once.
     """
-    if any(name not in os.environ for name in MALLOC_SETTINGS) and sys.platform == "linux":
-        os.environ.update(MALLOC_SETTINGS)
-        os.execv(sys.executable, [sys.executable, "-m", _module_name(), *sys.argv[1:]])
     signal.signal(signal.SIGTERM, _stop)
     guard.end_with_dvc()
     try:

@@ -62,7 +62,14 @@ def cam(**changes: object) -> Cam:
 
 
 def maps_of(image: npt.NDArray[np.uint8], **changes: object) -> npt.NDArray[np.float32]:
-    return cams.heat_maps(Stub(), image, np.array([2, 0]), cam(**changes), CPU)
+    return maps_by(Stub(), image, [2, 0], cam(**changes))
+
+
+def maps_by(
+    network: nn.Module, image: npt.NDArray[np.uint8], labels: list[int], settings_: Cam
+) -> npt.NDArray[np.float32]:
+    (maps,) = cams.heat_maps(network, [image], [np.array(labels, np.intp)], settings_, CPU)
+    return maps
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ def test_backprop_seeders_give_a_map_per_label_on_the_same_grid(method: str) -> 
 
 @pytest.mark.parametrize("method", [*BACKPROP, "gap"])
 def test_a_photo_without_labels_has_no_maps(method: str) -> None:
-    assert cams.heat_maps(Stub(), photo(65, 49), np.array([], np.intp), cam(method=method), CPU).shape == (0, 9, 7)
+    assert maps_by(Stub(), photo(65, 49), [], cam(method=method)).shape == (0, 9, 7)
 
 
 def test_pixel_maps_are_sampled_where_the_cells_are() -> None:
@@ -175,7 +182,7 @@ def test_smoothing_is_in_px_of_the_input(method: str) -> None:
     network = Bump()
     for scale in (1.0, 2.0):
         settings_ = cam(method=method, input_px=129, geometry="warp", scales=[scale], smoothing_px=16.0)
-        row = cams.heat_maps(network, image, np.array([0]), settings_, CPU)[0, 8]
+        row = maps_by(network, image, [0], settings_)[0, 8]
         np.testing.assert_allclose(row / row.max(), np.exp(-0.5 * ((np.arange(17) - 8) / 2) ** 2), atol=0.03)
 
 
@@ -217,7 +224,7 @@ def test_activation_gradient_by_hand() -> None:
     product = (low * gradient).clamp(min=0).sum(1)[None]
     padded = functional.pad(product, (1, 1, 1, 1), value=float("nan"))
     by_hand = functional.unfold(padded.flatten(0, 1)[:, None], 3).nanmean(1).view(1, 2, 5, 6)
-    maps = cams.activation_gradient(network, images, np.array([2, 0]))
+    maps = cams.activation_gradient(network, images, torch.tensor([[2, 0]]))
     torch.testing.assert_close(maps.double(), by_hand, rtol=1e-5, atol=0)
 
 
@@ -225,7 +232,7 @@ def test_finer_maps_are_added_each_over_its_maximum() -> None:
     image = photo(65, 49)
     coarse = np.maximum(maps_of(image), 0)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    finer = cams.activation_gradient(Stub(), pixels, np.array([2, 0]))[0].numpy()
+    finer = cams.activation_gradient(Stub(), pixels, torch.tensor([[2, 0]]))[0].numpy()
     expected = coarse / coarse.max((1, 2), keepdims=True) + finer / finer.max((1, 2), keepdims=True)
     np.testing.assert_allclose(maps_of(image, gradient_scales=[1.0]), expected, atol=1e-5)
 
@@ -244,7 +251,7 @@ def test_a_map_covers_the_photo_from_corner_to_corner() -> None:
         for column in (0, -1):
             image = np.zeros((130, 97, 3), np.uint8)
             image[row, column] = 255
-            maps = cams.heat_maps(network, image, np.array([0]), cam(input_px=129, flip=True, geometry="warp"), CPU)[0]
+            maps = maps_by(network, image, [0], cam(input_px=129, flip=True, geometry="warp"))[0]
             assert maps[row, column] == maps.max() > 0
             assert (maps > 0).sum() == 1
 
@@ -254,14 +261,42 @@ def record(path: Path, labels: tuple[int, ...]) -> Record:
 
 
 def test_photo_maps_name_their_classes(tmp_path: Path) -> None:
-    image = photo(65, 49)
-    labels, maps = cams.photo_maps(Stub(), image, record(tmp_path / "a.png", (1, 3)), cam(), CPU)
+    image, one = photo(65, 49), record(tmp_path / "a.png", (1, 3))
+    ((labels, maps),) = cams.PhotoMaps(tmp_path, cam()).results(Stub(), [one], [image], CPU)
     assert labels.tolist() == [1, 3]
     np.testing.assert_array_equal(maps, maps_of(image)[::-1])  # class ids 1 and 3 are scores 0 and 2
     background = cam(method="background_gradient")
-    labels, maps = cams.photo_maps(Stub(), image, record(tmp_path / "a.png", (1, 3)), background, CPU)
+    ((labels, maps),) = cams.PhotoMaps(tmp_path, background).results(Stub(), [one], [image], CPU)
     assert labels.tolist() == [0]
     assert maps.shape == (1, 9, 7)
+
+
+@pytest.mark.parametrize(
+    ("method", "gradient_scales"),
+    [*((method, []) for method in BACKPROP), ("background_gradient", []), ("gap", []), ("gap", [1.0])],
+)
+def test_photos_in_a_batch_have_the_maps_of_each_alone(
+    method: str, gradient_scales: list[float], tmp_path: Path
+) -> None:
+    """With one, two and no labels, and two that are brought to the same size from different ones."""
+    images = [photo(65, 49), photo(66, 49), photo(67, 50), photo(130, 98)]
+    records = [record(tmp_path / f"{index}.png", labels) for index, labels in enumerate([(1,), (), (3, 5), (2,)])]
+    settings_ = cam(method=method, scales=[1.0, 2.0], gradient_scales=gradient_scales, flip=True, smoothing_px=8.0)
+    task = cams.PhotoMaps(tmp_path, settings_)
+    assert len({task.size(image) for image in images}) == 1
+    together = task.results(Stub(), records, images, CPU)
+    for index, (labels, maps) in enumerate(together):
+        ((labels_alone, maps_alone),) = task.results(Stub(), records[index : index + 1], images[index : index + 1], CPU)
+        np.testing.assert_array_equal(labels, labels_alone)
+        assert maps.shape == maps_alone.shape == (len(labels), 9, 7)
+        np.testing.assert_allclose(maps, maps_alone, rtol=1e-4, atol=1e-5)
+
+
+def test_photos_that_any_scale_brings_to_different_sizes_do_not_go_together(tmp_path: Path) -> None:
+    one_scale, two_scales = (cams.PhotoMaps(tmp_path, cam(scales=scales)) for scales in ([1.0], [1.0, 2.0]))
+    near = photo(65, 49), photo(65, 43)
+    assert one_scale.size(near[0]) == one_scale.size(near[1])
+    assert two_scales.size(near[0]) != two_scales.size(near[1])
 
 
 def test_scores_come_in_batches_and_in_order(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weakseg.artifacts import ArrayArchive, map_arrays, write_arrays
-from weakseg.inference import PROB_FLOOR, GridScores, full_size, label_mask, predict_grid, read_grid
+from weakseg.inference import PROB_FLOOR, GridScores, full_size, label_mask, predict_grids, read_grid
 
 CPU = torch.device("cpu")
 UNIT = 100.0  # px a logit
@@ -62,7 +62,7 @@ def decoded(grid: GridScores, height: int, width: int, geometry: str) -> npt.NDA
 @pytest.mark.parametrize("input_px", [None, 65, 100])
 def test_crop_gives_every_pixel_its_own_place(size: tuple[int, int], input_px: int | None) -> None:
     network = Stub(places, "crop")
-    grid = predict_grid(network, coordinates(*size), "crop", input_px, CPU)
+    grid = predict_grids(network, [coordinates(*size)], "crop", input_px, CPU)[0]
     least = [max(side, input_px or 1) for side in size]
     assert all(
         (side - 1) % 16 == 0 and wanted <= side < wanted + 16 for side, wanted in zip(grid.extent, least, strict=True)
@@ -75,7 +75,7 @@ def test_crop_gives_every_pixel_its_own_place(size: tuple[int, int], input_px: i
 
 def test_crop_pads_at_the_right_and_bottom_by_reflection() -> None:
     network, image = Stub(colours, "crop"), coordinates(40, 70)
-    grid = predict_grid(network, image, "crop", None, CPU)
+    grid = predict_grids(network, [image], "crop", None, CPU)[0]
     seen = network.seen[0].permute(1, 2, 0).numpy()
     assert network.seen.dtype == torch.uint8
     assert seen.shape == (49, 81, 3)
@@ -87,7 +87,7 @@ def test_crop_pads_at_the_right_and_bottom_by_reflection() -> None:
 
 def test_warp_covers_the_photo_from_corner_to_corner() -> None:
     network = Stub(places, "warp")
-    grid = predict_grid(network, coordinates(50, 90), "warp", 65, CPU)
+    grid = predict_grids(network, [coordinates(50, 90)], "warp", 65, CPU)[0]
     assert network.seen.shape == (1, 3, 65, 65)
     assert grid.extent == (50, 90)
     rows, columns = decoded(grid, 50, 90, "warp")
@@ -97,7 +97,7 @@ def test_warp_covers_the_photo_from_corner_to_corner() -> None:
 
 def test_warp_squeezes_the_whole_photo() -> None:
     """What the network reads off the pixels returns to the pixels, to the half pixel by which resizing may differ."""
-    grid = predict_grid(Stub(colours, "warp"), coordinates(50, 90), "warp", 65, CPU)
+    grid = predict_grids(Stub(colours, "warp"), [coordinates(50, 90)], "warp", 65, CPU)[0]
     expected = coordinates(50, 90)[..., :2].transpose(2, 0, 1)
     np.testing.assert_allclose(decoded(grid, 50, 90, "warp"), expected, atol=1.01)
 
@@ -109,7 +109,7 @@ def test_grid_scores_are_log_probabilities() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return logits
 
-    grid = predict_grid(Constant(), coordinates(33, 33), "crop", None, CPU)
+    grid = predict_grids(Constant(), [coordinates(33, 33)], "crop", None, CPU)[0]
     np.testing.assert_allclose(grid.scores, logits[0].log_softmax(0).numpy(), atol=1e-6)
 
 
