@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torchvision.ops import FrozenBatchNorm2d
 
 from weakseg.networks import Classifier
+from weakseg.resnet import is_batch_norm
 
 RELU_CEILINGS = {functional.relu: float("inf"), torch.relu: float("inf"), functional.relu6: 6.0}
 ADDITIONS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__iadd__)
@@ -41,7 +41,7 @@ def excitation_maps(classifier: Classifier, images: Tensor, classes: Sequence[in
     Zhang et al. read the maps at a layer in between too: the input, being signed, has no winning probability. Batch
     norm must be folded into the convolutions (`resnet.fold_batch_norm`); raises ValueError where it is not.
     """
-    if any(isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm2d)) for module in cast(nn.Module, classifier).modules()):
+    if any(is_batch_norm(module) for module in cast(nn.Module, classifier).modules()):
         raise ValueError("excitation backprop needs batch norm folded into the convolutions")
     with torch.no_grad():
         features = classifier.stride8(images)

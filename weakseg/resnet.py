@@ -1,18 +1,20 @@
 """ResNet-101 as backbone, and DeepLab-v2 with it, the saliency network (SPEC §7; Chen et al. 2016)."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import Bottleneck, ResNet, resnet101
-from torchvision.ops import FrozenBatchNorm2d
 
 from weakseg import pretrained
 from weakseg.backbones import Features
 from weakseg.errors import UserError
 from weakseg.normalization import Normalization
+
+if TYPE_CHECKING:  # else imported where it is needed: no other network does, and it takes most of a second
+    from torchvision.models.resnet import ResNet
 
 ASPP_RATES = (6, 12, 18, 24)  # at output stride 8
 
@@ -38,6 +40,9 @@ class ResNet101Backbone(nn.Module):
         super().__init__()
         if output_stride not in (8, 16):
             raise UserError(f"output_stride: resnet101 has 8 and 16, not {output_stride}")
+        from torchvision.models.resnet import resnet101
+        from torchvision.ops import FrozenBatchNorm2d
+
         norm_layer = FrozenBatchNorm2d if freeze_batch_norm else nn.BatchNorm2d
         dropped = [False, output_stride == 8, True]
         resnet = resnet101(norm_layer=norm_layer, replace_stride_with_dilation=dropped if dilate else None)
@@ -69,7 +74,7 @@ class ResNet101Backbone(nn.Module):
         """Turn frozen batch norms into ones that learn, for training from random weights."""
         for module in list(self.trunk.modules()):
             for name, child in list(module.named_children()):
-                if isinstance(child, FrozenBatchNorm2d):
+                if is_batch_norm(child) and not isinstance(child, nn.BatchNorm2d):
                     setattr(module, name, nn.BatchNorm2d(len(child.weight), eps=child.eps))
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
@@ -78,12 +83,16 @@ class ResNet101Backbone(nn.Module):
         self.normalization.use("imagenet")
 
 
-def _drop_strides(resnet: ResNet, dropped: Sequence[bool]) -> None:
+def is_batch_norm(module: object) -> bool:
+    """Whether it is torch's batch norm, or torchvision's frozen one."""
+    return isinstance(module, nn.BatchNorm2d) or type(module).__name__ == "FrozenBatchNorm2d"
+
+
+def _drop_strides(resnet: "ResNet", dropped: Sequence[bool]) -> None:
     """Set the strides of layer2 .. layer4 to 1 where `dropped`, without dilation."""
     for layer, drop in zip((resnet.layer2, resnet.layer3, resnet.layer4), dropped, strict=True):
         if drop:
             block = layer[0]
-            assert isinstance(block, Bottleneck) and isinstance(block.downsample, nn.Sequential)
             for conv in (block.conv2, block.downsample[0]):
                 assert isinstance(conv, nn.Conv2d)
                 conv.stride = (1, 1)
@@ -94,8 +103,8 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     for module in network.modules():
         for conv_name, norm_name in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")):
             conv, norm = getattr(module, conv_name, None), getattr(module, norm_name, None)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, (nn.BatchNorm2d, FrozenBatchNorm2d)):
-                setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.Module) and is_batch_norm(norm):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv.eval(), cast(nn.BatchNorm2d, norm.eval())))
                 setattr(module, norm_name, nn.Identity())
     return network
 

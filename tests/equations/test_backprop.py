@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.ops import FrozenBatchNorm2d
 
 from weakseg import backprop, networks, resnet
 
@@ -225,7 +226,7 @@ def test_folded_batch_norm_gives_the_same_scores() -> None:
     torch.manual_seed(0)
     network = networks.build_classifier("gap_lowres", "resnet101", 3, 0.0).eval()
     for module in network.modules():
-        if isinstance(module, resnet.FrozenBatchNorm2d):
+        if isinstance(module, FrozenBatchNorm2d):
             module.weight.uniform_(-0.2, 1.2)
             module.bias.normal_(0, 0.1)
             module.running_mean.normal_(0, 0.1)
@@ -235,7 +236,7 @@ def test_folded_batch_norm_gives_the_same_scores() -> None:
         before = network(pixels)
         folded = resnet.fold_batch_norm(network)
         torch.testing.assert_close(folded(pixels), before, rtol=1e-3, atol=1e-6)
-    assert not [module for module in folded.modules() if isinstance(module, (nn.BatchNorm2d, resnet.FrozenBatchNorm2d))]
+    assert not [module for module in folded.modules() if resnet.is_batch_norm(module)]
 
 
 # --- smoothing -----------------------------------------------------------------------------------------------------------------
