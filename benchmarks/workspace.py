@@ -1,7 +1,7 @@
 """A throw-away copy of the pipeline on as many photos as asked for, and what running one stage of it costs."""
 
 import os
-import resource
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +20,8 @@ from weakseg.errors import UserError
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dvc.yaml", "stages", "weakseg")
 Params = dict[str, Any]
+# what a stage says of itself (weakseg.usage)
+USED = re.compile(r"CPU (?P<cpu>[\d.]+) s, peak memory (?P<own>\d+) MiB(?:, largest worker (?P<worker>\d+) MiB)?")
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,10 @@ def run_stage(folder: Path, stage: str, command: list[str]) -> Cost:
     log = folder / "last_stage.log"
     with open(log, "wb") as output:
         start = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=_environment(folder))
-        _, status, usage = os.wait4(process.pid, 0)
+        done = subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=_environment(folder))
         seconds = time.monotonic() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise UserError(f"{stage} failed:\n{log.read_text(errors='replace')[-2000:]}")
-    return _cost(seconds, usage)
-
-
-def _cost(seconds: float, usage: resource.struct_rusage) -> Cost:
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    told = log.read_text(errors="replace")
+    used = USED.search(told)
+    if done.returncode or not used:
+        raise UserError(f"{stage} failed:\n{told[-2000:]}")
+    return Cost(seconds, float(used["cpu"]), max(float(used["own"]), float(used["worker"] or 0)))

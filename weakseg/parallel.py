@@ -1,20 +1,24 @@
 """CPU work over images, spread over processes, in order and with bounded memory."""
 
 import multiprocessing
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import forkserver
 from typing import TypeVar
 
 from tqdm import tqdm
 
-from weakseg import launch
+from weakseg import launch, usage
 from weakseg.devices import worker_count
 from weakseg.errors import UserError
 from weakseg.guard import end_with_parent
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,13 +55,36 @@ def with_progress(results: Iterable[Result], items: Iterable[Item], description:
 
 def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("forkserver")  # a fork of a process with running torch threads can hang
-    # so that what workers need is imported once, and not in each
-    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
+    _start_server(context)
     with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         try:
-            yield from _in_order(pool, function, items, 4 * workers)
+            for result, used in _in_order(pool, partial(_with_usage, function), items, 4 * workers):
+                usage.note(used)
+                yield result
         except BrokenProcessPool:
             raise UserError("a worker process died (out of memory?); lower WEAKSEG_WORKERS and run again") from None
+
+
+def _start_server(context: multiprocessing.context.ForkServerContext) -> None:
+    """Start what workers are forked from, with the modules of this process, and with one thread for each library.
+
+    Several threads of a matrix product in each of as many processes wait for each other: 40 times slower on 2 cores.
+    """
+    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _with_usage(function: Callable[[Item], Result], item: Item) -> tuple[Result, usage.Usage]:
+    return function(item), usage.own()
 
 
 def _in_order(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:

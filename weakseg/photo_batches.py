@@ -83,7 +83,7 @@ _loaded: list[tuple[PhotoTask[Any], nn.Module]] = []  # of this process: the las
 
 def _alone(task: PhotoTask[Result], record: Record) -> Result:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # as in any worker, where this is the only process
     try:
         if not _loaded or _loaded[0][0] != task:
             _loaded[:] = [(task, to_device(task.network(), torch.device("cpu")))]

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import resource
 import signal
 import sys
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from weakseg import guard, launch
+from weakseg import guard, launch, usage
 from weakseg.errors import UserError
 
 # glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
@@ -59,7 +58,7 @@ def run(main: Callable[[], None], distributed: bool = False) -> None:
                 return launch.start(_module_name(), sys.argv[1:])
             main()
         if launch.rank() == 0:
-            print(f"{_module_name()}: {time.monotonic() - start:.0f} s, peak memory {_peak_memory()}", file=sys.stderr)
+            print(f"{_module_name()}: {time.monotonic() - start:.0f} s, {usage.summary()}", file=sys.stderr)
     except UserError as error:
         time.sleep(2 if launch.rank() else 0)  # what all processes find, the first tells; it ends the others by that
         sys.exit(f"{_whole_name()}: {error}")
@@ -78,14 +77,6 @@ def _whole_name() -> str:
 def _stop(number: int, frame: FrameType | None) -> None:
     """SIGTERM like Ctrl-C: what is half written is removed on the way out."""
     raise KeyboardInterrupt
-
-
-def _peak_memory() -> str:
-    """Resident memory of this process at its peak, and of its largest worker."""
-    own, worker = (
-        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return f"{own:.1f} GiB" + (f", largest worker {worker:.1f} GiB" if worker else "")
 
 
 def _module_name() -> str:

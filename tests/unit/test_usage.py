@@ -1,0 +1,31 @@
+"""What stages say of the CPU time and memory that they and their workers used."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+
+from weakseg import usage
+from weakseg.parallel import map_images
+
+NUMBERS = re.compile(r"CPU ([\d.]+) s, peak memory (\d+) MiB, largest worker (\d+) MiB")
+
+
+def of_many_bytes(mebibytes: int) -> int:
+    """Holds that much, and computes for half a second."""
+    held = np.ones((mebibytes, 2**20), np.uint8)
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    return int(held[:, 0].sum())
+
+
+def test_workers_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAKSEG_WORKERS", "2")
+    monkeypatch.setattr(usage, "_workers", {})
+    before = usage.summary()
+    assert list(map_images(of_many_bytes, [10, 900, 20], "memory")) == [10, 900, 20]
+    cpu, own, worker = (float(number) for number in NUMBERS.fullmatch(usage.summary()).groups())  # type: ignore[union-attr]
+    assert cpu - float(before.split()[1]) > 1.4
+    assert worker > 900 and own > 0
