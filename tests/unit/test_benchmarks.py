@@ -4,8 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
-from benchmarks import evaluation, expand_optimum, guides, loading, losses_step
+from benchmarks import evaluation, expand_optimum, guides, loading, losses_step, training_step
 from benchmarks.pipeline import costs
 from weakseg.artifacts import IGNORE_INDEX, read_cues
 from weakseg.photos import photo_size
@@ -61,3 +62,11 @@ def test_grown_masks_grow_at_the_backgrounds_cost() -> None:
     np.testing.assert_array_equal(expand_optimum.grown(labels, (1, 2), 0), labels)
     probs = expand_optimum.probabilities(labels, 3)
     assert probs.argmax(1)[0].tolist() == labels.tolist() and bool((probs.sum(1) - 1).abs().max() < 1e-6)
+
+
+def test_flops_are_those_of_both_passes_and_of_depthwise_kernels_alone() -> None:
+    plain = torch.nn.Conv2d(4, 6, 3, padding=1)
+    depthwise = torch.nn.Conv2d(4, 4, 3, padding=1, groups=4)
+    x = torch.zeros(2, 4, 5, 7)
+    assert training_step.counted_flops(lambda: plain(x)) == 3 * 2 * (2 * 5 * 7) * 6 * 4 * 9
+    assert training_step.counted_flops(lambda: depthwise(x)) == 3 * 2 * (2 * 5 * 7) * 4 * 9
