@@ -18,7 +18,7 @@ from weakseg.artifacts import read_text
 from weakseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("dvc.yaml", "stages", "weakseg")
+COPIED = ("dvc.yaml", "stages", "weakseg", "ablations/published.yaml")
 Params = dict[str, Any]
 # what a stage says of itself (weakseg.usage)
 USED = re.compile(r"CPU (?P<cpu>[\d.]+) s, peak memory (?P<own>\d+) MiB(?:, largest worker (?P<worker>\d+) MiB)?")
@@ -54,6 +54,7 @@ def create(folder: Path, params: Params) -> None:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     dvc(folder, "init", "--no-scm", "--quiet")
