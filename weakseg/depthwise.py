@@ -1,8 +1,8 @@
 """Depthwise convolution whose gradient a CPU computes fast.
 
-The usual one takes some 40 times as long as the forward pass where the kernel is dilated. Its two halves are a
-convolution with the kernel turned round, and for the kernel's own gradient an undilated problem on each of the
-dilation² grids that never touch each other.
+The usual one takes many times as long as the forward pass where the kernel is dilated. Its two halves are a convolution
+with the kernel turned round, and for the kernel's own gradient an undilated problem on each of the dilation² grids that
+never touch each other.
 """
 
 from typing import Any

@@ -68,7 +68,7 @@ def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], wor
 def _start_server(context: multiprocessing.context.ForkServerContext) -> None:
     """Start what workers are forked from, with the modules of this process, and with one thread for each library.
 
-    Several threads of a matrix product in each of as many processes wait for each other: 40 times slower on 2 cores.
+    Several threads of a matrix product in each of as many processes wait for each other most of the time.
     """
     context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
     before = {name: os.environ.get(name) for name in ONE_THREAD}

@@ -1,5 +1,6 @@
-"""What stages say of the CPU time and memory that they and their workers used."""
+"""Worker processes: what they used is told, and each library has one thread there."""
 
+import os
 import re
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from weakseg import usage
-from weakseg.parallel import map_images
+from weakseg.parallel import ONE_THREAD, map_images
 
 NUMBERS = re.compile(r"CPU ([\d.]+) s, peak memory (\d+) MiB, largest worker (\d+) MiB")
 
@@ -29,3 +30,14 @@ def test_workers_count(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, own, worker = (float(number) for number in NUMBERS.fullmatch(usage.summary()).groups())  # type: ignore[union-attr]
     assert cpu - float(before.split()[1]) > 1.4
     assert worker > 900 and own > 0
+
+
+def environment_of(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def test_libraries_have_one_thread_in_workers_and_this_process_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEAKSEG_WORKERS", "2")
+    before = dict(os.environ)
+    assert list(map_images(environment_of, list(ONE_THREAD), "threads")) == ["1", "1", "1"]
+    assert dict(os.environ) == before
