@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from pydensecrf import densecrf
 
 from weakseg import lattice
 from weakseg.errors import UserError
+from weakseg.stage import MALLOC_SETTINGS
 
 Array = npt.NDArray[Any]
 HEIGHT, WIDTH, GRID, NUM_CLASSES = 375, 500, 41, 21
@@ -134,10 +136,11 @@ def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
 
 
 def test_time(cases: Sequence[Path], workers: int, keep_floor: float) -> list[Row]:
+    """The worker processes have a stage's memory settings; the loop has what a script has."""
     ours_one = partial(our_labels, keep_floor=keep_floor)
     serial_seconds, plain = timed(lambda: [plain_labels(path) for path in cases])
     single_seconds, _ = timed(lambda: [ours_one(path) for path in cases])
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with patch.dict(os.environ, MALLOC_SETTINGS), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         list(pool.map(time.sleep, [0.5] * workers))  # processes started and imported before the clock runs
         pooled_seconds, ours = timed(lambda: list(pool.map(ours_one, cases)))
     equal = 100 * np.mean([(a == b).mean() for a, b in zip(plain, ours, strict=True)])

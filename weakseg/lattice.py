@@ -1,7 +1,7 @@
 """Dense CRF of one image on the permutohedral lattice (pydensecrf).
 
 The model is SPEC §10 (Krähenbühl & Koltun, NIPS 2011): Q ← softmax(scores + w_b K'_b Q + w_g K'_g Q), with K'
-symmetrically normalized. This module imports numpy and pydensecrf only, never torch, so that worker processes
+symmetrically normalized. This module imports numpy, OpenCV and pydensecrf only, never torch, so that worker processes
 start fast and stay small. The lattice depends on the order of the colour channels: SEC's released layers ran
 BGR in training and RGB at test time; pass the image in the order you mean.
 """
@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from pydensecrf import densecrf
@@ -19,6 +20,9 @@ Maps = npt.NDArray[np.float32]
 
 MIN_PROB = 1e-4  # the released CRF layer floors its result there and renormalizes (SPEC §4)
 KEEP_FLOOR = 0.3  # `refine` pools the classes that nowhere reach this probability; see its docstring
+CONVOLVED_CLASSES, CONVOLVED_SIGMA = 4, 5.0  # up to these, a convolution is faster than the Gaussian kernel's lattice
+
+cv2.setNumThreads(0)  # parallelism is over images, in processes
 
 
 @dataclass(frozen=True)
@@ -55,21 +59,65 @@ def _infer(image: Image, energy: Maps, params: CRFParams, class_weights: Maps | 
 
     `class_weights` (C,) scales both Potts weights of each class.
     """
-    # pydensecrf takes a scalar as a Potts weight, but a vector as the energy of agreement: the other sign.
-    potts: float | Maps = 1.0 if class_weights is None else -class_weights
-    height, width = image.shape[:2]
-    crf = densecrf.DenseCRF2D(width, height, len(energy))
+    crf = densecrf.DenseCRF2D(image.shape[1], image.shape[0], len(energy))
     crf.setUnaryEnergy(energy)
-    kernel = {"kernel": densecrf.DIAG_KERNEL, "normalization": densecrf.NORMALIZE_SYMMETRIC}
-    crf.addPairwiseGaussian(sxy=params.gaussian_sigma_xy, compat=params.gaussian_weight * potts, **kernel)
+    crf.addPairwiseGaussian(
+        sxy=params.gaussian_sigma_xy, compat=_potts(params.gaussian_weight, class_weights), **_NORMALIZED
+    )
+    _add_bilateral(crf, image, params, class_weights)
+    return np.asarray(crf.inference(params.steps))
+
+
+def _infer_convolved(image: Image, energy: Maps, params: CRFParams, class_weights: Maps | None = None) -> Maps:
+    """`_infer`, with the Gaussian kernel as a convolution cut off at 3 σ instead of on a lattice of its own.
+
+    It enters each step's energy, so pydensecrf adds it without knowing. The lattice approximates that kernel; this is
+    nearer to its sum.
+    """
+    (height, width), classes = image.shape[:2], len(energy)
+    crf = densecrf.DenseCRF2D(width, height, classes)
+    crf.setUnaryEnergy(energy)
+    _add_bilateral(crf, image, params, class_weights)
+    probs, *buffers = crf.startInference()
+    probs_view = np.asarray(probs).T.reshape(height, width, classes)  # the same memory in every step
+    reach = math.ceil(3 * params.gaussian_sigma_xy)
+    taps = cv2.getGaussianKernel(2 * reach + 1, params.gaussian_sigma_xy, cv2.CV_32F)
+    mass = cv2.sepFilter2D(np.ones((height, width), np.float32), -1, taps, taps, borderType=cv2.BORDER_CONSTANT)
+    scale = np.ascontiguousarray(np.broadcast_to(1 / np.sqrt(mass)[..., None], (height, width, classes)))
+    weights = np.float32(-params.gaussian_weight) * (np.float32(1) if class_weights is None else class_weights)
+    weighted_scale = scale * weights
+    inner, edge = slice(reach, -reach), slice(-reach, None)  # the scale is 1 where the kernel stays within the image
+    borders = (
+        [(slice(reach),), (edge,), (inner, slice(reach)), (inner, edge)] if min(height, width) > 2 * reach else [()]
+    )
+    scaled, summed, total = np.empty_like(scale), np.empty_like(scale), np.empty_like(energy)
+    for _ in range(params.steps):
+        np.multiply(probs_view, weighted_scale, out=scaled)
+        cv2.sepFilter2D(scaled, -1, taps, taps, dst=summed, borderType=cv2.BORDER_CONSTANT)
+        for border in borders:
+            summed[border] *= scale[border]
+        cv2.split(summed, list(total.reshape(classes, height, width)))
+        crf.setUnaryEnergy(np.add(total, energy, out=total))
+        crf.stepInference(probs, *buffers)
+    return np.asarray(probs)
+
+
+_NORMALIZED = {"kernel": densecrf.DIAG_KERNEL, "normalization": densecrf.NORMALIZE_SYMMETRIC}
+
+
+def _potts(weight: float, class_weights: Maps | None) -> float | Maps:
+    """pydensecrf takes a scalar as a Potts weight, but a vector as the energy of agreement: the other sign."""
+    return weight if class_weights is None else -weight * class_weights
+
+
+def _add_bilateral(crf: Any, image: Image, params: CRFParams, class_weights: Maps | None) -> None:
     crf.addPairwiseBilateral(
         sxy=params.bilateral_sigma_xy,
         srgb=params.bilateral_sigma_rgb,
         rgbim=np.require(image, np.uint8, ["C", "W"]),
-        compat=params.bilateral_weight * potts,
-        **kernel,
+        compat=_potts(params.bilateral_weight, class_weights),
+        **_NORMALIZED,
     )
-    return np.asarray(crf.inference(params.steps))
 
 
 def _energy(scores: npt.NDArray[Any]) -> Maps:
@@ -108,7 +156,7 @@ def refine(image: Image, log_probs: Maps, params: CRFParams, keep_floor: float =
     are divided by their number, since each would have spoken for itself only. The lattice works on four
     classes at a time; where the kept ones and the pool don't fill the last four, the likeliest of the others
     are kept too. A single class with support is returned without a CRF. `keep_floor=0` runs all classes.
-    Measured: benchmarks/crf.py.
+    At most four classes get the Gaussian kernel by convolution, not by the lattice. Measured: benchmarks/crf.py.
     """
     _check(image, log_probs)
     kept, pooled = _divided(log_probs, keep_floor)
@@ -122,7 +170,9 @@ def refine(image: Image, log_probs: Maps, params: CRFParams, keep_floor: float =
         np.log(np.maximum(rest, np.finfo(np.float32).tiny, out=rest), out=scores[-1])
         weights = np.array([1.0] * len(kept) + [1 / len(pooled)], np.float32)
     energy = np.negative(scores, out=scores).reshape(len(scores), -1)
-    labels: Image = kept[_infer(image, energy, params, weights)[: len(kept)].argmax(0)]
+    few = len(energy) <= CONVOLVED_CLASSES and params.gaussian_sigma_xy <= CONVOLVED_SIGMA
+    infer = _infer_convolved if few else _infer
+    labels: Image = kept[infer(image, energy, params, weights)[: len(kept)].argmax(0)]
     return labels.reshape(image.shape[:2])
 
 

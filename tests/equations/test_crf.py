@@ -317,6 +317,28 @@ def test_refine_of_one_supported_class_needs_no_crf(monkeypatch: pytest.MonkeyPa
     assert (lattice.refine(np.zeros((4, 6, 3), np.uint8), log_probs, SEC) == 3).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(23, 31), (1, 40), (40, 1)])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_gaussian_by_convolution_is_its_sum(height: int, width: int, classes: int) -> None:
+    images, scores = smooth_case(1, classes, height, width, 3)
+    params = CRFParams(0, 80, 13, 3, 3)  # no bilateral kernel
+    convolved = lattice._infer_convolved(images[0], -scores[0].reshape(classes, -1).numpy(), params)
+    exact = mean_field(images, scores, params, "exact")[0].exp().reshape(classes, -1).numpy()
+    np.testing.assert_allclose(convolved, exact, rtol=0, atol=0.01)  # the lattice: 0.25 for 40×1
+
+
+@pytest.mark.parametrize("random_seed", range(3))
+@pytest.mark.parametrize("params", [SEC, DEEPLAB])
+def test_up_to_four_classes_convolved_have_the_lattices_labels(random_seed: int, params: CRFParams) -> None:
+    image, log_probs = refine_case(random_seed, classes=4)
+    energy, class_weights = -log_probs.reshape(4, -1), np.array([1, 1, 1, 0.1], np.float32)
+    for weights in (None, class_weights):
+        on_lattice = lattice._infer(image, energy, params, weights).argmax(0)
+        convolved = lattice._infer_convolved(image, energy, params, weights).argmax(0)
+        assert (convolved == on_lattice).mean() >= 0.998
+        assert len(np.unique(convolved)) > 1
+
+
 def test_refine_leaves_its_inputs_alone() -> None:
     image, log_probs = refine_case(1, classes=4)
     for array in (image, log_probs):
