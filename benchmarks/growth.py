@@ -2,9 +2,10 @@
 
 `python -m benchmarks.growth --photos ../shared/data/voc --saliency ../shared/data/saliency --sizes 100 300 1000 3000`
 
-Training takes a fixed number of steps, here few, so only its start depends on the photos: judge it by its memory.
-The other stages grow with the photos; time = fixed + per photo is fitted to the sizes and carried on to larger ones.
-`--photos` is a VOC-layout folder with enough photos in its list trainaug (else train); without it the toy set is drawn.
+Training takes a fixed number of steps, here few, so only its start depends on the photos: judge it by its memory. The
+saliency set is the same at every size. The other stages grow with the photos; time = fixed + per photo is fitted to the sizes and carried on to larger ones.
+`--photos` is a VOC-layout folder with enough photos in its lists trainaug (else train) and val; without it the toy set
+is drawn.
 """
 
 import argparse
@@ -37,12 +38,12 @@ def settings(
         return params
     params["data"] |= workspace.use_photos(folder, photos, size, max(1, size // VAL_SHARE))
     if saliency is not None:
-        params["saliency"]["root"] = str(saliency.resolve())
+        params["saliency"] |= workspace.use_saliency(folder, saliency, params["saliency"]["image_list"], num_saliency)
     return params
 
 
 def measure(
-    profile: str, photos: Path | None, saliency: Path | None, size: int, steps: int, num_saliency: int = 150
+    profile: str, photos: Path | None, saliency: Path | None, size: int, steps: int, num_saliency: int
 ) -> dict[str, Cost]:
     """What each stage of the pipeline costs on `size` training photos, in a temporary folder."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -126,6 +127,7 @@ def main() -> None:
         "--sizes", type=int, nargs="+", default=[100, 300, 1000, 3000], help="numbers of training photos"
     )
     parser.add_argument("--steps", type=int, default=10, help="training steps (default 10)")
+    parser.add_argument("--saliency-photos", type=int, default=150, help="of the saliency set, at every size (150)")
     parser.add_argument(
         "--clock",
         choices=["seconds", "cpu_seconds"],
@@ -134,7 +136,9 @@ def main() -> None:
     )
     parser.add_argument("--memory-gib", type=float, default=64.0, help="of the machine to name the limit of")
     args = parser.parse_args()
-    costs = [measure(args.profile, args.photos, args.saliency, size, args.steps) for size in args.sizes]
+    costs = [
+        measure(args.profile, args.photos, args.saliency, size, args.steps, args.saliency_photos) for size in args.sizes
+    ]
     growth = grown(costs)
     print(heading(f"profile {args.profile}, {args.photos.name if args.photos else 'drawn pictures'}, {args.clock}"))
     print(

@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="training steps (default 10)")
     parser.add_argument("--most-percent", type=float, default=10.0, help="growth that is still called none")
     args = parser.parse_args()
-    costs = [
-        measure(args.profile, args.photos, args.saliency, size, args.steps, min(size, 1000)) for size in args.sizes
-    ]
+    costs = [measure(args.profile, args.photos, args.saliency, size, args.steps, min(size, 500)) for size in args.sizes]
     print(heading(f"profile {args.profile}, peak resident memory of a stage's largest process"))
     print(f"| stage | {args.sizes[0]} photos: MiB | {args.sizes[1]} photos: MiB | growth |\n|---|---:|---:|---:|")
     growing = []

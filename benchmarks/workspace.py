@@ -78,18 +78,36 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def use_photos(folder: Path, photos: Path, train: int, val: int) -> Params:
-    """Lists of the VOC-layout `photos` below `folder`; the section `data` of the settings that goes with them."""
-    names = [path for path in ("trainaug", "train") if (photos / f"ImageSets/Segmentation/{path}.txt").is_file()]
-    ids = read_text(photos / f"ImageSets/Segmentation/{names[0] if names else 'train'}.txt").split()
-    if len(ids) < train + val:
-        raise UserError(f"{photos}: has {len(ids)} photos to train on; {train + val} are asked for")
-    lists = folder / "photos" / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
+    """Below `folder`, the first photos of the lists trainaug (else train) and val of the VOC-layout folder `photos`.
+
+    Returns the section `data` of the settings that goes with them.
+    """
+    lists = photos / "ImageSets" / "Segmentation"
+    source = "trainaug" if (lists / "trainaug.txt").is_file() else "train"
+    chosen = {"train": _first(lists / f"{source}.txt", train), "val": _first(lists / "val.txt", val)}
+    own = folder / "photos" / "ImageSets" / "Segmentation"
+    own.mkdir(parents=True)
     for name in ("JPEGImages", "SegmentationClass"):
         (folder / "photos" / name).symlink_to((photos / name).resolve())
-    (lists / "train.txt").write_text("\n".join(ids[:train]) + "\n", encoding="utf-8")
-    (lists / "val.txt").write_text("\n".join(ids[train : train + val]) + "\n", encoding="utf-8")
+    for name, ids in chosen.items():
+        (own / f"{name}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
     return {"root": "photos", "train_list": "train", "val_list": "val"}
+
+
+def use_saliency(folder: Path, photos: Path, image_list: str | None, count: int) -> Params:
+    """The saliency set `photos`, cut to the first photos of its list; the entries of the settings that change."""
+    if image_list is None:
+        return {"root": str(photos.resolve())}
+    ids = _first(photos / image_list, count)
+    (folder / "saliency.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+    return {"root": str(photos.resolve()), "image_list": "saliency.txt"}
+
+
+def _first(path: Path, count: int) -> list[str]:
+    ids = read_text(path).split()
+    if len(ids) < count:
+        raise UserError(f"{path}: lists {len(ids)} photos; {count} are asked for")
+    return ids[:count]
 
 
 def commands(folder: Path) -> Iterator[tuple[str, list[str]]]:

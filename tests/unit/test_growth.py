@@ -47,9 +47,12 @@ def test_the_first_bottlenecks_are_named() -> None:
 def test_too_few_photos_are_told(tmp_path: Path) -> None:
     lists = tmp_path / "voc" / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("a\nb\nc\n")
-    with pytest.raises(UserError, match="has 3 photos to train on; 4 are asked for"):
-        workspace.use_photos(tmp_path / "first", tmp_path / "voc", 3, 1)
+    (lists / "train.txt").write_text("a\nb\nd\n")
+    (lists / "val.txt").write_text("c\n")
+    with pytest.raises(UserError, match=r"train\.txt: lists 3 photos; 4 are asked for"):
+        workspace.use_photos(tmp_path / "first", tmp_path / "voc", 4, 1)
+    with pytest.raises(UserError, match=r"val\.txt: lists 1 photos; 2 are asked for"):
+        workspace.use_photos(tmp_path / "first", tmp_path / "voc", 2, 2)
     assert workspace.use_photos(tmp_path / "second", tmp_path / "voc", 2, 1)["root"] == "photos"
     names = tmp_path / "second" / "photos" / "ImageSets" / "Segmentation"
     assert [(names / f"{name}.txt").read_text().split() for name in ("train", "val")] == [["a", "b"], ["c"]]
@@ -61,3 +64,12 @@ def test_settings_are_complete(tmp_path: Path) -> None:
     assert params["make_toy"]["val_images"] == 3
     assert params["segmenter"]["training"]["steps"] == 3
     assert params["data"]["root"] == workspace.read_profile("toy")["data"]["root"]
+
+
+def test_the_saliency_set_is_cut_to_its_first_photos(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.txt").write_text("a\nb\nc\n")
+    assert workspace.use_saliency(tmp_path, tmp_path / "set", "train.txt", 2)["image_list"] == "saliency.txt"
+    assert (tmp_path / "saliency.txt").read_text().split() == ["a", "b"]
+    with pytest.raises(UserError, match="lists 3 photos; 4 are asked for"):
+        workspace.use_saliency(tmp_path, tmp_path / "set", "train.txt", 4)
