@@ -1,7 +1,7 @@
 """Write how one experiment's segmenter is used on a photo, so that its folder is all it takes to use it elsewhere."""
 
 from weakseg.lattice import CRFParams
-from weakseg.params import CRF, Experiment, read_keys
+from weakseg.params import Experiment, InferenceCRF, read_keys
 from weakseg.stage import arguments, run
 from weakseg.test_rule import Rule, write_rule
 
@@ -11,10 +11,12 @@ def main() -> None:
     parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
     parser.add_argument("--crf", required=True, help="which of params.yaml's CRF settings")
     paths = parser.parse_args()
-    crf: CRF
+    crf: InferenceCRF
     experiment: Experiment
     crf, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
-    write_rule(paths.out, Rule(experiment.geometry, experiment.test_input_px, CRFParams(**crf.model_dump())))
+    write_rule(
+        paths.out, Rule(experiment.geometry, experiment.test_input_px, CRFParams(**crf.model_dump(exclude={"backend"})))
+    )
 
 
 if __name__ == "__main__":

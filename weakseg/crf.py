@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from weakseg import lattice_pool
-from weakseg.lattice import DEEPLAB, MIN_PROB, SEC, CRFParams
+from weakseg.lattice import DEEPLAB, KEEP_FLOOR, MIN_PROB, SEC, CRFParams, competitors
 
-__all__ = ["DEEPLAB", "MIN_PROB", "SEC", "CRFParams", "mean_field", "start_mean_field"]
+__all__ = ["DEEPLAB", "MIN_PROB", "SEC", "CRFParams", "mean_field", "refine", "start_mean_field"]
 
 Backend = Literal["lattice", "exact"]
 Images = Tensor | npt.NDArray[np.uint8]
@@ -85,6 +85,34 @@ def start_mean_field(
     return lambda: torch.from_numpy(wait()).to(scores.device, dtype)
 
 
+def refine(
+    image: npt.NDArray[np.uint8],
+    log_probs: npt.NDArray[np.float32],
+    params: CRFParams,
+    keep_floor: float = KEEP_FLOOR,
+    *,
+    device: torch.device | str = "cpu",
+    max_bytes: int = 1 << 30,
+) -> npt.NDArray[np.uint8]:
+    """`lattice.refine` with the exact backend, on any device: the most probable class (H, W) uint8.
+
+    image (H, W, 3) uint8, log_probs (C, H, W). Time grows with the square of the pixels, memory does not: `max_bytes`
+    is as in `mean_field`. Meant for GPUs, and for telling what the lattice's approximation changes.
+    """
+    scores = torch.from_numpy(log_probs)[None]
+    _check(image[None], scores, "exact", "none")
+    kept, competing, factors = competitors(log_probs, keep_floor)
+    if len(kept) == 1:
+        return np.full(image.shape[:2], kept[0], np.uint8)
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device)
+    potts = None if factors is None else torch.from_numpy(factors).to(device)
+    with torch.inference_mode():
+        log_q = _exact(pixels[None], torch.from_numpy(competing)[None].to(device), params, max_bytes, potts)
+        best = log_q[0, : len(kept)].argmax(0).cpu().numpy()
+    labels: npt.NDArray[np.uint8] = kept[best]
+    return labels
+
+
 def _check(images: Images, scores: Tensor, backend: str, gradient: str) -> None:
     if backend not in ("lattice", "exact") or gradient not in ("none", "exact"):
         raise ValueError(f"unknown CRF backend {backend!r} or gradient {gradient!r}")
@@ -107,27 +135,32 @@ def _floored(log_probs: Tensor, min_prob: float) -> Tensor:
 # --- exact: the sum over all pairs --------------------------------------------------------------------------
 
 
-def _exact(images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int) -> Tensor:
+def _exact(images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int, potts: Tensor | None = None) -> Tensor:
     """Groups of images whose kernels fit together; for gradients, a group's is built again in backward."""
     locations = scores.shape[2] * scores.shape[3]
     group = max(1, max_bytes // max(1, locations**2 * scores.element_size()) - 1)  # 1: see _Pairwise._kernel
     if len(scores) <= group:
-        return _unrolled(images, scores, params, max_bytes)
+        return _unrolled(images, scores, params, max_bytes, potts)
     parts = [
-        checkpoint(_unrolled, *part, params, max_bytes, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(_unrolled, *part, params, max_bytes, potts, use_reentrant=False, preserve_rng_state=False)
         if torch.is_grad_enabled()
-        else _unrolled(*part, params, max_bytes)
+        else _unrolled(*part, params, max_bytes, potts)
         for part in zip(torch.split(images, group), torch.split(scores, group), strict=True)
     ]
     return torch.cat(parts)
 
 
-def _unrolled(images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int) -> Tensor:
-    """Q₀ = softmax(scores); `steps` times Q ← softmax(scores + K' Q). Returns log Q."""
+def _unrolled(images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int, potts: Tensor | None) -> Tensor:
+    """Q₀ = softmax(scores); `steps` times Q ← softmax(scores + K' Q). Returns log Q.
+
+    potts (C,): factors on both Potts weights of each class.
+    """
     pairwise = _Pairwise(images, params, scores.dtype, max_bytes)
     log_probs = F.log_softmax(scores, 1)
     for _ in range(params.steps):
         messages: Tensor = _Message.apply(log_probs.exp(), pairwise)
+        if potts is not None:
+            messages = messages * potts[:, None, None]
         log_probs = F.log_softmax(scores + messages, 1)
     return log_probs
 

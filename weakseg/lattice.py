@@ -150,30 +150,40 @@ def soft(image: Image, scores: npt.NDArray[Any], params: CRFParams, min_prob: fl
 def refine(image: Image, log_probs: Maps, params: CRFParams, keep_floor: float = KEEP_FLOOR) -> Image:
     """Test-time CRF at full resolution (SPEC §5): the most probable class (H, W) uint8.
 
-    image (H, W, 3) uint8; log_probs (C, H, W). A class is without support if its probability exceeds
-    `keep_floor` at no pixel and is the highest at none. Such classes are pooled into one that cannot win,
-    their probabilities added: what they take from the others decides some borders. The pool's Potts weights
-    are divided by their number, since each would have spoken for itself only. The lattice works on four
-    classes at a time; where the kept ones and the pool don't fill the last four, the likeliest of the others
-    are kept too. A single class with support is returned without a CRF. `keep_floor=0` runs all classes.
-    At most four classes get the Gaussian kernel by convolution, not by the lattice. Measured: benchmarks/crf.py.
+    image (H, W, 3) uint8; log_probs (C, H, W). Only classes with support run, see `competitors`; where it is one, it is
+    returned without a CRF. At most four classes get the Gaussian kernel by convolution, not by the lattice. Measured:
+    benchmarks/crf.py.
     """
     _check(image, log_probs)
-    kept, pooled = _divided(log_probs, keep_floor)
+    kept, scores, weights = competitors(log_probs, keep_floor)
     if len(kept) == 1:
         return np.full(image.shape[:2], kept[0], np.uint8)
-    scores = np.empty((len(kept) + bool(len(pooled)), *log_probs.shape[1:]), np.float32)
-    np.take(log_probs, kept, 0, out=scores[: len(kept)], mode="clip")  # the default mode copies twice
-    weights = None
-    if len(pooled):
-        rest = np.exp(log_probs[pooled]).sum(0, dtype=np.float32)
-        np.log(np.maximum(rest, np.finfo(np.float32).tiny, out=rest), out=scores[-1])
-        weights = np.array([1.0] * len(kept) + [1 / len(pooled)], np.float32)
     energy = np.negative(scores, out=scores).reshape(len(scores), -1)
     few = len(energy) <= CONVOLVED_CLASSES and params.gaussian_sigma_xy <= CONVOLVED_SIGMA
     infer = _infer_convolved if few else _infer
     labels: Image = kept[infer(image, energy, params, weights)[: len(kept)].argmax(0)]
     return labels.reshape(image.shape[:2])
+
+
+def competitors(
+    log_probs: Maps, keep_floor: float = KEEP_FLOOR
+) -> tuple[npt.NDArray[np.uint8], Maps, npt.NDArray[np.float32] | None]:
+    """Which classes the test-time CRF runs for: their ids (K,), fresh scores (K or K + 1, H, W), Potts factors or None.
+
+    log_probs (C, H, W). A class is without support if its probability exceeds `keep_floor` at no pixel and is the
+    highest at none. Such classes are pooled into one that cannot win, the last of the scores, their probabilities
+    added: what they take from the others decides some borders. The pool's Potts weights are divided by their number,
+    since each would have spoken for itself only. The lattice works on four classes at a time; where the kept ones and
+    the pool don't fill the last four, the likeliest of the others are kept too. `keep_floor=0` keeps all classes.
+    """
+    kept, pooled = _divided(log_probs, keep_floor)
+    scores = np.empty((len(kept) + bool(len(pooled)), *log_probs.shape[1:]), np.float32)
+    np.take(log_probs, kept, 0, out=scores[: len(kept)], mode="clip")  # the default mode copies twice
+    if not len(pooled):
+        return kept, scores, None
+    rest = np.exp(log_probs[pooled]).sum(0, dtype=np.float32)
+    np.log(np.maximum(rest, np.finfo(np.float32).tiny, out=rest), out=scores[-1])
+    return kept, scores, np.array([1.0] * len(kept) + [1 / len(pooled)], np.float32)
 
 
 def _divided(log_probs: Maps, keep_floor: float) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:

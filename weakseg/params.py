@@ -227,6 +227,12 @@ class CRF(Section):
     steps: Count
 
 
+class InferenceCRF(CRF):
+    """At test time. `exact` is for a GPU: its time grows with the square of a photo's pixels."""
+
+    backend: Literal["lattice", "exact"]
+
+
 class Seeds(Section):
     """GS's seeds (SPEC §6), with a dense CRF if `crf` is given (GS tables 4 and 5: "crf-seed")."""
 
@@ -386,7 +392,7 @@ class Params(Section):
     make_guides: Guides
     segmenter: Segmenter
     losses: dict[Name, Loss]
-    crf: dict[Name, CRF]
+    crf: dict[Name, InferenceCRF]
     experiments: dict[Name, Experiment]
     export_voc: ExportVoc
     report: Report

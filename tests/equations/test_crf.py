@@ -317,6 +317,26 @@ def test_refine_of_one_supported_class_needs_no_crf(monkeypatch: pytest.MonkeyPa
     assert (lattice.refine(np.zeros((4, 6, 3), np.uint8), log_probs, SEC) == 3).all()
 
 
+@pytest.mark.parametrize("random_seed", range(2))
+def test_exact_refine_agrees_with_the_lattice_and_with_itself_in_blocks(random_seed: int) -> None:
+    image, log_probs = refine_case(random_seed)
+    exact = crf.refine(image, log_probs, SEC)
+    assert exact.dtype == np.uint8
+    assert (exact == lattice.refine(image, log_probs, SEC)).mean() >= 0.93
+    assert (exact == crf.refine(image, log_probs, SEC, max_bytes=1 << 24)).mean() >= 0.999
+    every_class = mean_field(image[None], torch.from_numpy(log_probs)[None], SEC, "exact")[0].argmax(0).numpy()
+    assert (exact == every_class).mean() >= 0.998
+
+
+def test_exact_refine_takes_what_the_lattices_takes() -> None:
+    image, log_probs = refine_case(0)
+    one_class = np.full((5, *image.shape[:2]), math.log(0.01), np.float32)
+    one_class[3] = math.log(0.96)
+    assert (crf.refine(image, one_class, SEC) == 3).all()
+    with pytest.raises(ValueError, match="uint8"):
+        crf.refine(image[:-1], log_probs, SEC)
+
+
 @pytest.mark.parametrize(("height", "width"), [(23, 31), (1, 40), (40, 1)])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_gaussian_by_convolution_is_its_sum(height: int, width: int, classes: int) -> None:

@@ -108,6 +108,7 @@ def small_params() -> dict[str, Any]:
     params["classifiers"]["seeder"]["cam"] |= {"input_px": SIDE_PX, "scales": [1.0]}
     params["experiments"]["sec"]["test_input_px"] = SIDE_PX
     params["crf"]["sec"]["steps"] = 2
+    params["crf"]["deeplab"] |= {"steps": 2, "backend": "exact"}
     return params
 
 
@@ -130,6 +131,7 @@ def run_batch_stages(out: str) -> None:
         ),
         command(predict, out, **photos, model="segmenter", experiment="sec", scores="OUT/scores.npz", masks="OUT/raw.zip"),
         command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="sec", out="OUT/masks.zip"),
+        command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="deeplab", out="OUT/exact.zip"),
     ]  # fmt: skip
     if distributed.is_first():
         truth = command(evaluate, out, manifest="manifest.csv", classes="classes.txt", ground_truth="seeds.zip", raw="OUT/raw.zip",
@@ -150,7 +152,7 @@ def test_two_processes_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytes
     assert job.returncode == 0, job.stderr
     run_batch_stages("one")
     written = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    assert len(written) == 11
+    assert len(written) == 12
     assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == written
     assert job.stderr.count("peak memory") == 1
 

@@ -415,7 +415,7 @@ def with_changes(folder: Path, *changes: dict[str, Any]) -> list[str]:
 
 
 def test_an_entry_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    new_crf = toy()["crf"]["deeplab"] | {"steps": 3}
+    new_crf = toy()["losses"]["sec"]["crf"] | {"steps": 3}
     changes = {
         "losses.sec.seed_weight": 0.0, "experiments.sec.head": "smallfov", "losses.sec.crf": new_crf, "make_guides.rules": ["g0"],
         "random_seed": 7,
