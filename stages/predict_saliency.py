@@ -60,11 +60,7 @@ class Saliency:
         return transforms.rescale(image, scale) if scale < 1 else image
 
     def results(
-        self,
-        network: nn.Module,
-        records: Sequence[Record],
-        images: Sequence[npt.NDArray[np.uint8]],
-        device: torch.device,
+        self, network: nn.Module, records: Sequence[Record], images: Sequence[transforms.Image], device: torch.device
     ) -> list[npt.NDArray[np.uint8]]:
         shrunk = [self.shrunk(image) for image in images]
         grids = inference.predict_grids(network, shrunk, "crop", None, device)

@@ -182,11 +182,7 @@ class PhotoMaps:
         return tuple(input_sizes(image, self.settings).items())
 
     def results(
-        self,
-        network: nn.Module,
-        records: Sequence[Record],
-        images: Sequence[npt.NDArray[np.uint8]],
-        device: torch.device,
+        self, network: nn.Module, records: Sequence[Record], images: Sequence[transforms.Image], device: torch.device
     ) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]]:
         labels = [np.array(record.labels, np.intp) for record in records]
         maps = heat_maps(network, images, [some - 1 for some in labels], self.settings, device)

@@ -44,11 +44,7 @@ class Predictions:
         return input_sides(image, self.geometry, self.input_px)
 
     def results(
-        self,
-        network: nn.Module,
-        records: Sequence[Record],
-        images: Sequence[npt.NDArray[np.uint8]],
-        device: torch.device,
+        self, network: nn.Module, records: Sequence[Record], images: Sequence[transforms.Image], device: torch.device
     ) -> list[GridScores]:
         return predict_grids(network, images, self.geometry, self.input_px, device)
 
