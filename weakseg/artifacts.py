@@ -28,6 +28,7 @@ from numpy.lib import format as npy_format
 from PIL import Image
 
 from weakseg.errors import UserError
+from weakseg.zip_index import ZipIndex
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip entry can carry
 MAX_ENTRY_BYTES = 1 << 28  # one image's arrays; anything larger in an archive is refused as damaged or hostile
@@ -281,45 +282,50 @@ class _Archive:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._zip: zipfile.ZipFile | None = None
+        self._opened: tuple[zipfile.ZipFile, ZipIndex] | None = None
         self._process = -1
         self._open()
 
-    def _open(self) -> zipfile.ZipFile:
-        if self._zip is None or self._process != os.getpid():
+    def _open(self) -> tuple[zipfile.ZipFile, ZipIndex]:
+        if self._opened is None or self._process != os.getpid():
             try:
-                self._zip = zipfile.ZipFile(self.path)
+                archive = zipfile.ZipFile(self.path)
+                index = ZipIndex(archive.filelist)
             except FileNotFoundError:
                 raise UserError(f"{self.path}: no such file") from None
-            except DAMAGED as error:
+            except (*DAMAGED, OverflowError) as error:
                 raise UserError(f"{self.path}: damaged archive ({error})") from None
-            self._refuse_foreign_names(self._zip.namelist())
-            self._process = os.getpid()
-        return self._zip
+            archive.filelist.clear()
+            archive.NameToInfo.clear()
+            self._refuse_foreign_names(index)
+            self._opened, self._process = (archive, index), os.getpid()
+        return self._opened
 
-    def _refuse_foreign_names(self, names: list[str]) -> None:
+    def _refuse_foreign_names(self, names: Iterable[str]) -> None:
         """Nothing here unpacks an archive, but who sends `../x` hopes that somebody does."""
-        foreign = [name for name in names if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)]
-        if foreign:
-            self._zip = None
-            raise UserError(f"{self.path}: entry {foreign[0]!a} names a place outside the archive; refused")
+        for name in names:
+            if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+                raise UserError(f"{self.path}: entry {name!a} names a place outside the archive; refused")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_zip": None, "_process": -1}
+        return {"path": self.path, "_opened": None, "_process": -1}
 
     def names(self) -> list[str]:
-        return [name.rsplit(".", 1)[0] for name in self._open().namelist()]
+        return [name.rsplit(".", 1)[0] for name in self._open()[1]]
+
+    def _has(self, name: str) -> bool:
+        return name in self._open()[1]
 
     def _read(self, name: str) -> bytes:
-        archive = self._open()
+        archive, index = self._open()
         try:
-            info = archive.getinfo(name)
+            info = index.find(name)
+            if info is None:
+                raise UserError(f"{self.path}: has no entry {name}")
             if info.file_size > MAX_ENTRY_BYTES:
                 raise UserError(f"{self.path}: entry {name} claims {info.file_size} bytes; refused")
             with archive.open(info) as entry:
                 return entry.read(info.file_size)  # without a size it would inflate whatever is there
-        except KeyError:
-            raise UserError(f"{self.path}: has no entry {name}") from None
         except (*DAMAGED, MemoryError) as error:
             raise UserError(f"{self.path}: entry {name} is damaged ({error})") from None
 
@@ -328,7 +334,7 @@ class ArrayArchive(_Archive):
     """Arrays of an `.npz` by key, read one at a time; object arrays are refused."""
 
     def __contains__(self, key: str) -> bool:
-        return f"{key}.npy" in self._open().NameToInfo
+        return self._has(f"{key}.npy")
 
     def __getitem__(self, key: str) -> npt.NDArray[Any]:
         try:
@@ -341,7 +347,7 @@ class ImageArchive(_Archive):
     """Pictures of a `.zip` by image id, decoded one at a time."""
 
     def __contains__(self, key: str) -> bool:
-        return f"{key}.png" in self._open().NameToInfo
+        return self._has(f"{key}.png")
 
     def __getitem__(self, key: str) -> npt.NDArray[np.uint8]:
         """(H, W) uint8 for 8-bit grey and palette PNGs."""
