@@ -127,8 +127,14 @@ def test_seeders_are_the_papers(profile: str) -> None:
     for name, entry in ENTRIES["seeders"].items():
         params = settings(profile, f"seeders.{name}")
         cam, crf = params.classifiers["seeder"].cam, params.evaluate_seeds.crf
-        assert (cam.scales, cam.gradient_scales, cam.flip) == ([1.0], [], False)
-        if name.startswith("gap_"):
+        assert (cam.scales, cam.gradient_scales, cam.flip) == (
+            [2.0 if name == "own_twice_the_size" else 1.0],
+            [],
+            False,
+        )
+        if name.startswith("own_"):
+            assert (cam.method, crf, entry["model"]) == ("gap", None, "models/classifier/seeder")
+        elif name.startswith("gap_"):
             assert ENTRIES["classifiers"][name]["changes"] == {"classifiers.seeder.network": name}
             assert (cam.method, cam.smoothing_px, crf) == ("gap", 0, None)
             assert entry["model"] == f"ablations/models/classifier/{name}"
