@@ -6,6 +6,7 @@ not grow with the number of images. Nothing here can run code from data.
 """
 
 import csv
+import functools
 import glob
 import json
 import lzma
@@ -277,38 +278,45 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+@functools.lru_cache(maxsize=32)
+def _opened(path: Path, process: int, version: tuple[int, ...]) -> tuple[zipfile.ZipFile, ZipIndex]:
+    """A zip and its index, once in each process: worker processes are handed an archive anew with every photo."""
+    try:
+        archive = zipfile.ZipFile(path)
+        index = ZipIndex(archive.filelist)
+    except (*DAMAGED, OverflowError) as error:
+        raise UserError(f"{path}: damaged archive ({error})") from None
+    archive.filelist.clear()
+    archive.NameToInfo.clear()
+    for name in index:  # nothing here unpacks an archive, but who sends `../x` hopes that somebody does
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            raise UserError(f"{path}: entry {name!a} names a place outside the archive; refused")
+    return archive, index
+
+
 class _Archive:
     """Lazy, read-only view of a zip; safe to hand to worker processes (each opens the file for itself)."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._opened: tuple[zipfile.ZipFile, ZipIndex] | None = None
+        self._file: tuple[zipfile.ZipFile, ZipIndex] | None = None
         self._process = -1
         self._open()
 
     def _open(self) -> tuple[zipfile.ZipFile, ZipIndex]:
-        if self._opened is None or self._process != os.getpid():
+        if self._file is None or self._process != os.getpid():
             try:
-                archive = zipfile.ZipFile(self.path)
-                index = ZipIndex(archive.filelist)
+                found = os.stat(self.path)
             except FileNotFoundError:
                 raise UserError(f"{self.path}: no such file") from None
-            except (*DAMAGED, OverflowError) as error:
-                raise UserError(f"{self.path}: damaged archive ({error})") from None
-            archive.filelist.clear()
-            archive.NameToInfo.clear()
-            self._refuse_foreign_names(index)
-            self._opened, self._process = (archive, index), os.getpid()
-        return self._opened
-
-    def _refuse_foreign_names(self, names: Iterable[str]) -> None:
-        """Nothing here unpacks an archive, but who sends `../x` hopes that somebody does."""
-        for name in names:
-            if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-                raise UserError(f"{self.path}: entry {name!a} names a place outside the archive; refused")
+            except (OSError, ValueError) as error:
+                raise UserError(f"{self.path}: cannot be read ({error})") from None
+            version = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+            self._file, self._process = _opened(self.path, os.getpid(), version), os.getpid()
+        return self._file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_opened": None, "_process": -1}
+        return {"path": self.path, "_file": None, "_process": -1}
 
     def names(self) -> list[str]:
         return [name.rsplit(".", 1)[0] for name in self._open()[1]]

@@ -23,6 +23,7 @@ from PIL import Image
 from weakseg import artifacts
 from weakseg.artifacts import ArrayArchive, ImageArchive, Record, SaliencyRecord
 from weakseg.errors import UserError
+from weakseg.zip_index import ZipIndex
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Record("a", "train", "photos/a.jpg", "masks/a.png", 12, 10, (1, 20), "0f" * 32)
@@ -251,6 +252,7 @@ import numpy as np
 from PIL import Image
 from weakseg import artifacts
 from weakseg.errors import UserError
+from weakseg.zip_index import ZipIndex
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 path = Path(sys.argv[1])
@@ -390,6 +392,7 @@ import resource, sys
 from pathlib import Path
 from weakseg.artifacts import ArrayArchive, ImageArchive
 from weakseg.errors import UserError
+from weakseg.zip_index import ZipIndex
 
 room = 400 << 20
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
@@ -623,3 +626,21 @@ def test_text_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(UserError, match=rf"x\.json: {reason}"):
             artifacts.read_json(tmp_path / "x.json")
+
+
+def test_a_process_opens_an_archive_once_however_often_it_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As worker processes are, with every photo."""
+    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
+    handed_over = pickle.dumps(ArrayArchive(tmp_path / "x.npz"))
+    assert len(handed_over) < 300
+    opened = []
+    monkeypatch.setattr(artifacts, "ZipIndex", lambda infos: opened.append(1) or ZipIndex(infos))
+    for _ in range(5):
+        assert pickle.loads(handed_over)["a"].tolist() == [0, 1, 2]
+    assert not opened
+    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(4))])
+    for _ in range(5):
+        assert pickle.loads(handed_over)["a"].tolist() == [0, 1, 2, 3]
+    assert len(opened) == 1
