@@ -71,7 +71,7 @@ def pipeline_masks(
     params = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
     rule = RULES[name]
     params["experiments"]["sec"] |= {"geometry": rule.geometry, "test_input_px": rule.input_px}
-    params["crf"]["sec"] = dict(vars(rule.crf))
+    params["crf"]["sec"] = {**vars(rule.crf), "backend": "lattice"}
     patch.chdir(folder)
     patch.setenv("WEAKSEG_WORKERS", "1")
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
