@@ -4,10 +4,7 @@ import csv
 import hashlib
 import json
 import math
-import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -18,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, ROOT, STEPS, Repo, stages_run, tiny_params
+from tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, STEPS, Repo, stages_run, tiny_params
 
 from weakseg import load_segmenter
 from weakseg.artifacts import (
@@ -347,123 +344,3 @@ def test_results_do_not_depend_on_the_number_of_workers(repo: Repo) -> None:
     ran = repo.repro("--force", "--single-item", *stages, WEAKSEG_WORKERS="1")
     assert ran == set(stages)
     assert repo.run("git", "diff", "--", "dvc.lock") == ""
-
-
-# --- mistakes of a user -------------------------------------------------------------------------------------------------------
-
-
-def spoil_data(voc: Path) -> list[str]:
-    """Faults of several kinds; the words that the report of each must hold."""
-    lists = voc / "ImageSets" / "Segmentation"
-    photos = sorted((voc / "JPEGImages").iterdir())
-    photos[0].write_bytes(photos[0].read_bytes()[:300])
-    Image.new("P", (5, 6)).save(voc / "SegmentationClass" / f"{photos[1].stem}.png")
-    mask = Image.open(voc / "SegmentationClass" / f"{photos[2].stem}.png")
-    Image.fromarray(np.full(mask.size[::-1], 77, np.uint8)).save(voc / "SegmentationClass" / f"{photos[2].stem}.png")
-    annotation = voc / "Annotations" / f"{photos[3].stem}.xml"
-    annotation.write_text("<annotation></annotation>", encoding="utf-8")
-    with open(lists / "train.txt", "a", encoding="utf-8") as file:
-        file.write(f"../../outside\n..hidden\n{photos[4].stem}\nnosuchphoto\n")
-    return [photos[0].name, f"{photos[1].stem}.png: has 5x6 px", f"{photos[2].stem}.png", photos[3].stem,
-            "'../../outside'", "'..hidden'", f"'{photos[4].stem}' stands already", "nosuchphoto"]  # fmt: skip
-
-
-def prepare(repo: Repo) -> subprocess.CompletedProcess[str]:
-    paths = ("--manifest", "data/manifest.csv", "--classes", "data/classes.txt", "--metrics", "metrics/prepare.json")
-    return repo.call(sys.executable, "-m", "stages.prepare", *paths)
-
-
-def files_below(*folders: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
-
-
-def test_prepare_reports_all_bad_input_at_once_and_writes_nothing(repo: Repo) -> None:
-    expected = spoil_data(repo.folder / "data" / "toy" / "voc")
-    before = files_below(repo.folder / "data", repo.folder / "metrics")
-    done = prepare(repo)
-    assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
-    header = next(index for index, line in enumerate(lines) if line.startswith("stages.prepare: "))
-    assert re.search(rf"data/toy/voc: {len(expected)} problems; nothing was written", lines[header])
-    told = lines[header + 1 :]
-    assert len(told) == len(expected)
-    for words in expected:
-        assert sum(words in line for line in told) == 1, words
-    assert "Traceback" not in done.stderr
-    assert files_below(repo.folder / "data", repo.folder / "metrics") == before
-
-
-@pytest.mark.parametrize(
-    ("missing", "words"),
-    [("JPEGImages", "JPEGImages: the folder cannot be read"), ("ImageSets", "train.txt: no such file")],
-)
-def test_prepare_tells_a_missing_folder_or_list(repo: Repo, missing: str, words: str) -> None:
-    shutil.rmtree(repo.folder / "data" / "toy" / "voc" / missing)
-    done = prepare(repo)
-    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
-    shutil.rmtree(repo.folder / "data" / "toy" / "voc")
-    done = prepare(repo)
-    assert done.returncode == 1 and "no such folder; set data.root" in done.stderr and "Traceback" not in done.stderr
-
-
-ROW = [f"{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]
-
-
-def test_one_row_of_the_papers_tables_runs_alone_and_stands_beside_the_published_numbers(repo: Repo) -> None:
-    def repro(row: str) -> set[str]:
-        return stages_run(repo.dvc("--cd", "ablations", "repro", row))
-
-    assert repro(ROW[-1]) == set(ROW)
-    rows = repo.folder / "ablations" / "params.yaml"
-    content = yaml.safe_load(rows.read_text(encoding="utf-8"))
-    content["experiments"]["sec_gap"]["changes"]["segmenter.training.steps"] = STEPS + 1
-    rows.write_text(yaml.safe_dump(content), encoding="utf-8")
-    assert repro(ROW[-1]) == set()  # another row's changes do not matter
-    weights = [
-        repo.folder / models / "weights.safetensors"
-        for models in ("models/segmenter/sec", "ablations/models/segmenter/sec_gmp")
-    ]
-    assert weights[0].read_bytes() != weights[1].read_bytes()
-
-    stages = yaml.safe_load((repo.folder / "ablations" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    repo.run("sh", "-c", f"cd ablations && {stages['compare_published']['cmd']}")  # as `make compare` does
-    table = {row["name"]: row for row in repo.json("ablations/metrics/table/table.json")["experiments"]}
-    assert {name for name, row in table.items() if row["ours"]} == {*EXPERIMENTS, "sec_gmp"}
-    metrics = repo.json("ablations/metrics/experiments/sec_gmp.json")
-    assert math.isclose(table["sec_gmp"]["ours"]["miou_crf"], metrics["miou_crf"], abs_tol=1e-6)
-    assert math.isclose(table["sec_gmp"]["ours"]["foreground"], metrics["foreground_fraction"], abs_tol=1e-6)
-    assert table["sec"]["published"]["miou_crf"] == 50.7
-
-
-def test_all_rows_have_their_stages_and_the_main_pipeline_does_not_see_them(pristine: Repo) -> None:
-    listed = pristine.dvc("--cd", "ablations", "stage", "list", "--name-only").split()
-    content = yaml.safe_load((ROOT / "ablations" / "params.yaml").read_text(encoding="utf-8"))
-    assert {f"evaluate@{name}" for name in content["experiments"]} <= set(listed)
-    assert "ablations" not in pristine.dvc("stage", "list", "--all") + pristine.dvc("status")
-
-
-def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Repo) -> None:
-    repo.change(lambda params: params["segmenter"].update(colour="red", input_px="large"))
-    before = files_below(repo.folder / "data", repo.folder / "metrics")
-    done = prepare(repo)
-    assert done.returncode == 1
-    told = [
-        "stages.prepare: params.yaml:",
-        "  segmenter.input_px: Input should be a valid integer (is 'large'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3",
-        "  segmenter.colour: Extra inputs are not permitted (is 'red')",
-    ]
-    assert done.stderr.splitlines() == told
-    output = repo.call(sys.executable, "-m", "dvc", "repro", "train_segmenter@full")
-    assert output.returncode != 0
-    assert all(line in output.stdout + output.stderr for line in (told[1], told[2]))
-    assert "Traceback" not in output.stdout + output.stderr
-    after = files_below(repo.folder / "data", repo.folder / "metrics")
-    assert after.items() <= before.items()
-
-
-def test_a_stage_asked_for_an_experiment_that_is_not_there_says_so(pristine: Repo) -> None:
-    paths = ("--manifest", "data/manifest.csv", "--model", "models/segmenter/sec", "--scores", "x", "--masks", "y")
-    command = ("-m", "stages.predict", "--experiment", "nosuch", "--checkpoints", "checkpoints", *paths)
-    done = pristine.call(sys.executable, *command)
-    assert done.returncode == 1
-    assert done.stderr.strip() == "stages.predict: params.yaml: there is no experiments.nosuch"
