@@ -3,7 +3,8 @@
 `python -m benchmarks.growth --photos ../shared/data/voc --saliency ../shared/data/saliency --sizes 100 300 1000 3000`
 
 Training takes a fixed number of steps, here few, so only its start depends on the photos: judge it by its memory. The
-saliency set is the same at every size. The other stages grow with the photos; time = fixed + per photo is fitted to the sizes and carried on to larger ones.
+saliency set is the same at every size. The other stages grow with the photos; time = fixed + per photo is fitted to the
+sizes and carried on to larger ones.
 `--photos` is a VOC-layout folder with enough photos in its lists trainaug (else train) and val; without it the toy set
 is drawn.
 """

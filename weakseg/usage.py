@@ -6,6 +6,7 @@ each sends what it has used along with every result.
 
 import os
 import resource
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -21,7 +22,8 @@ _workers: dict[int, Usage] = {}
 
 
 def own() -> Usage:
-    return _usage(os.getpid(), resource.RUSAGE_SELF)
+    used = _usage(os.getpid(), resource.RUSAGE_SELF)
+    return used._replace(peak_mib=_own_peak_mib() or used.peak_mib)
 
 
 def note(worker: Usage) -> None:
@@ -36,6 +38,15 @@ def summary() -> str:
     worker = max(usage.peak_mib for usage in (children, *_workers.values()))
     told = f"CPU {seconds:.1f} s, peak memory {me.peak_mib:.0f} MiB"
     return told + (f", largest worker {worker:.0f} MiB" if worker else "")
+
+
+def _own_peak_mib() -> float | None:
+    """From Linux's /proc, since `getrusage` starts at the peak of the process that started this one; None elsewhere."""
+    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None
 
 
 def _usage(pid: int, who: int) -> Usage:

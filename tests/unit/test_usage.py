@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -41,3 +43,11 @@ def test_libraries_have_one_thread_in_workers_and_this_process_stays_as_it_is(mo
     before = dict(os.environ)
     assert list(map_images(environment_of, list(ONE_THREAD), "threads")) == ["1", "1", "1"]
     assert dict(os.environ) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_the_peak_is_not_that_of_the_process_that_started_this_one() -> None:
+    child = [sys.executable, "-c", "from weakseg import usage; print(usage.own().peak_mib)"]
+    script = f"import subprocess; ballast = b'x' * (300 << 20); subprocess.run({child!r}, check=True)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 5 < float(done.stdout) < 200
