@@ -25,9 +25,9 @@ import numpy.typing as npt
 from PIL import Image
 from pydensecrf import densecrf
 
-from weakseg import lattice
+from weakseg.crf import KEEP_FLOOR, SEC, CRFParams, lattice_labels
 from weakseg.errors import UserError
-from weakseg.stage import MALLOC_SETTINGS
+from weakseg.runtime import MALLOC_SETTINGS
 
 Array = npt.NDArray[Any]
 HEIGHT, WIDTH, GRID, NUM_CLASSES = 375, 500, 41, 21
@@ -99,7 +99,7 @@ def load(path: Path, *names: str) -> list[Array]:
 # --- what is timed ------------------------------------------------------------------------------------------
 
 
-def plain_crf(image: Array, scores: Array, params: lattice.CRFParams) -> Array:
+def plain_crf(image: Array, scores: Array, params: CRFParams) -> Array:
     """The usual pydensecrf script: all classes, (C, H, W) probabilities."""
     classes, height, width = scores.shape
     crf = densecrf.DenseCRF2D(width, height, classes)
@@ -116,13 +116,13 @@ def plain_crf(image: Array, scores: Array, params: lattice.CRFParams) -> Array:
 
 def plain_labels(path: Path) -> Array:
     image, scores = load(path, "image", "log_probs")
-    labels: Array = plain_crf(image, scores, lattice.SEC).argmax(0)
+    labels: Array = plain_crf(image, scores, SEC).argmax(0)
     return labels.astype(np.uint8)
 
 
 def our_labels(path: Path, keep_floor: float) -> Array:
     image, scores = load(path, "image", "log_probs")
-    return lattice.refine(image, scores, lattice.SEC, keep_floor)
+    return lattice_labels(image, scores, SEC, keep_floor)
 
 
 def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
@@ -150,26 +150,26 @@ def test_time(cases: Sequence[Path], workers: int, keep_floor: float) -> list[Ro
 
     return [
         row(f"test time {WIDTH}×{HEIGHT}: serial pydensecrf loop, {NUM_CLASSES} classes", serial_seconds, "–"),
-        row(f"… `refine`, one process, keep_floor {keep_floor}", single_seconds, f"{equal:.3f} %"),
-        row(f"… `refine`, {workers} processes", pooled_seconds, f"{equal:.3f} %"),
+        row(f"… `lattice_labels`, one process, keep_floor {keep_floor}", single_seconds, f"{equal:.3f} %"),
+        row(f"… `lattice_labels`, {workers} processes", pooled_seconds, f"{equal:.3f} %"),
     ]
 
 
 def train_time(cases: Sequence[Path], workers: int, batch_size: int, repeats: int) -> list[Row]:
     import torch  # not at the top: the spawned workers above import this module
 
-    from weakseg import crf
+    from weakseg.crf import SEC, mean_field
 
     chosen = [load(cases[index % len(cases)], "grid_image", "grid_logits") for index in range(batch_size)]
     images, logits = (np.stack(part) for part in zip(*chosen, strict=True))
-    params, scores = crf.SEC.scaled(12), torch.from_numpy(logits)
+    params, scores = SEC.scaled(12), torch.from_numpy(logits)
     runs: dict[str, Callable[[], Any]] = {
         f"training {batch_size}×{NUM_CLASSES}×{GRID}×{GRID}: serial pydensecrf loop": lambda: torch.from_numpy(
             np.stack([plain_crf(image, maps, params) for image, maps in zip(images, logits, strict=True)])
         ),
-        "… `mean_field` lattice, in process": lambda: crf.mean_field(images, scores, params, workers=1),
-        f"… `mean_field` lattice, {workers} workers": lambda: crf.mean_field(images, scores, params, workers=workers),
-        "… `mean_field` exact, kernel included": lambda: crf.mean_field(images, scores, params, "exact"),
+        "… `mean_field` lattice, in process": lambda: mean_field(images, scores, params, workers=1),
+        f"… `mean_field` lattice, {workers} workers": lambda: mean_field(images, scores, params, workers=workers),
+        "… `mean_field` exact, kernel included": lambda: mean_field(images, scores, params, "exact"),
     }
     results = {}
     for name, work in runs.items():
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder of .jpg photos (default: synthetic pictures)")
     parser.add_argument("--images", type=int, default=12, help="images at test time (default 12)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (default 2)")
-    parser.add_argument("--keep-floor", type=float, default=lattice.KEEP_FLOOR, help="see lattice.refine")
+    parser.add_argument("--keep-floor", type=float, default=KEEP_FLOOR, help="see lattice_labels")
     parser.add_argument("--batch-size", type=int, default=15, help="images of a training step (default 15)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of a training step, best counts (default 5)")
     args = parser.parse_args()

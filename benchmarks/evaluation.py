@@ -8,17 +8,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.clock import cpu_seconds, heading
-from weakseg.artifacts import IGNORE_INDEX, ImageArchive, label_image, write_images
+from weakseg.arrays import LabelMap
 from weakseg.evaluation import confusion_matrix
+from weakseg.files import IGNORE_INDEX, ImageArchive, label_image, write_images
 
 HEIGHT, WIDTH, CLASSES = 375, 500, 21
-Mask = npt.NDArray[np.uint8]
 
 
-def drawn_mask(rng: np.random.Generator, rim: bool) -> Mask:
+def drawn_mask(rng: np.random.Generator, rim: bool) -> LabelMap:
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     for label in rng.integers(1, CLASSES, rng.integers(1, 5)):

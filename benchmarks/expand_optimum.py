@@ -12,9 +12,11 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import binary_dilation
 
-from weakseg import losses, objectives, supervision, transforms
-from weakseg.artifacts import IGNORE_INDEX, ImageArchive, Record, read_manifest
-from weakseg.params import SecLoss, read_keys
+from weakseg.files import IGNORE_INDEX, ImageArchive, Record, read_manifest
+from weakseg.images import resize_nearest
+from weakseg.losses import expand_loss
+from weakseg.settings import SecLoss, read_keys
+from weakseg.training import multi_hot, objectives
 
 CONFIDENCE = 0.98  # a mask's class gets this probability, the rest is shared
 
@@ -34,9 +36,9 @@ def probabilities(labels: npt.NDArray[np.uint8], num_classes: int) -> torch.Tens
 
 
 def expand(record: Record, labels: npt.NDArray[np.uint8], num_classes: int, settings: SecLoss) -> float:
-    present = torch.from_numpy(supervision.multi_hot(record.labels, num_classes))[None]
+    present = torch.from_numpy(multi_hot(record.labels, num_classes))[None]
     decays = objectives.decays_of(settings, labels.size)
-    return float(losses.expand_loss(probabilities(labels, num_classes), present, **decays))
+    return float(expand_loss(probabilities(labels, num_classes), present, **decays))
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def main() -> None:
         values, shares = [], []
         for record in records:
             mask = masks[record.image_id]
-            labels = transforms.resize_nearest(np.where(mask == IGNORE_INDEX, 0, mask), args.grid, args.grid)
+            labels = resize_nearest(np.where(mask == IGNORE_INDEX, 0, mask), args.grid, args.grid)
             labels = grown(labels.astype(np.uint8), record.labels, cells)
             values.append(expand(record, labels, num_classes, settings))
             shares.append((labels > 0).mean())

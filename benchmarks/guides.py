@@ -17,9 +17,9 @@ from PIL import Image
 
 from benchmarks.clock import cpu_seconds, heading
 from benchmarks.loading import HEIGHT, WIDTH, write_photos
-from weakseg.artifacts import ImageArchive, Record, label_image, png_bytes, write_images
-from weakseg.params import Guides, read_params
-from weakseg.photo_guides import guide_g0, guide_g2, salient
+from weakseg.files import ImageArchive, Record, label_image, png_bytes, write_images
+from weakseg.settings import Guides, read_params
+from weakseg.supervision import guide_g0, guide_g2, salient
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -12,10 +12,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.clock import cpu_seconds, heading
-from weakseg import artifacts
-from weakseg.artifacts import ArrayArchive, cue_arrays, read_cues, write_arrays
-from weakseg.photos import read_photo
-from weakseg.transforms import warp_square
+from weakseg.files import ArrayArchive, cue_arrays, opened_zip, read_cues, write_arrays
+from weakseg.images import read_photo, warp_square
 
 HEIGHT, WIDTH, INPUT_PX, CLASSES, GRID = 375, 500, 321, 21, 41
 
@@ -54,7 +52,7 @@ def write_cues(path: Path, count: int) -> ArrayArchive:
 
 def opened_anew(path: Path) -> ArrayArchive:
     """As a process opens it that has not had it before."""
-    artifacts._opened.cache_clear()
+    opened_zip.cache_clear()
     return ArrayArchive(path)
 
 

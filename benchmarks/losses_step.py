@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import cpu_seconds, heading
-from weakseg.losses import sec_loss_terms, weighted_sum
-from weakseg.vgg import vgg_largefov
+from weakseg.losses import sec_loss_terms
+from weakseg.networks.backbones.vgg16 import vgg_largefov
+from weakseg.training import weighted_sum
 
 CLASSES, SIDE_PX, GRID = 21, 321, 41
 WEIGHTS = {"seed": 1.0, "expand": 1.0, "constrain": 1.0}

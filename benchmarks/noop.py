@@ -15,8 +15,8 @@ from PIL import Image
 
 from benchmarks import workspace
 from benchmarks.growth import heading
-from weakseg.artifacts import label_image
 from weakseg.errors import UserError
+from weakseg.files import label_image
 
 
 def write_photos(root: Path, count: int) -> None:

@@ -10,7 +10,7 @@ import re
 from datetime import date
 from pathlib import Path
 
-from weakseg.artifacts import read_text
+from weakseg.files import read_text
 
 COMMAND = re.compile(r"Running stage '(?P<stage>[^']+)'")
 COST = re.compile(r"stages\.\w+: (?P<seconds>\d+) s, CPU (?P<cpu>[\d.]+) s, peak memory (?P<memory>.+)")

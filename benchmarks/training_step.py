@@ -17,11 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.workspace import ROOT
 from stages.train_segmenter import STRIDE, objective
-from weakseg.devices import pick_device, to_device
 from weakseg.networks import build_segmenter
-from weakseg.objectives import Batch
-from weakseg.params import Experiment, Loss, Segmenter, read_params
-from weakseg.training import LossTerms, build_optimizer
+from weakseg.runtime import pick_device, to_device
+from weakseg.settings import Experiment, Loss, Segmenter, read_params
+from weakseg.training import Batch, LossTerms, build_optimizer
 
 
 def drawn_batch(settings: Segmenter, loss: Loss, num_classes: int, device: torch.device) -> Batch:

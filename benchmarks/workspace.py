@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from weakseg.artifacts import read_text
 from weakseg.errors import UserError
+from weakseg.files import read_text
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dvc.yaml", "stages", "weakseg", "ablations/published.yaml")

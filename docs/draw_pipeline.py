@@ -90,7 +90,7 @@ def _paths(items: list[Any]) -> Iterator[str]:
 
 
 def _inputs(stage: Mapping[str, Any]) -> list[str]:
-    return [path for path in _paths(_body(stage).get("deps", [])) if not path.endswith(".py")]
+    return [path for path in _paths(_body(stage).get("deps", [])) if not path.startswith(("stages/", "weakseg/"))]
 
 
 def _outputs(stage: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from weakseg.stage import start_again_with_memory_settings
+from weakseg.runtime import start_again_with_memory_settings
 
 if sys.argv[0] == "-m":  # Python is about to run one of them
     start_again_with_memory_settings()

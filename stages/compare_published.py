@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from weakseg.artifacts import ArrayArchive, read_json, write_bytes, write_json, write_table, write_text
-from weakseg.evaluation import foreground_fraction, mean_iou
-from weakseg.params import read_keys
-from weakseg.published import (
+from weakseg.evaluation import foreground_fraction, mean_iou, read_curve
+from weakseg.files import ArrayArchive, read_json, write_bytes, write_json, write_table, write_text
+from weakseg.report import (
     Compared,
+    Curve,
     Numbers,
     PublishedRow,
     as_json,
@@ -16,11 +16,11 @@ from weakseg.published import (
     long_rows,
     markdown_table,
     read_published,
+    seeder_chart,
     text_table,
 )
-from weakseg.seed_charts import Curve, seeder_chart
-from weakseg.seed_quality import read_curve
-from weakseg.stage import arguments, run
+from weakseg.runtime import arguments, run
+from weakseg.settings import read_keys
 
 COLUMNS = ["paper", "row", "name", "measure", "published", "ours"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from weakseg.artifacts import ImageArchive, read_class_names, read_manifest, write_arrays, write_json
 from weakseg.evaluation import confusion_matrix, image_iou, metrics_of
-from weakseg.stage import arguments, run
+from weakseg.files import ImageArchive, read_class_names, read_manifest, write_arrays, write_json
+from weakseg.runtime import arguments, run
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from weakseg import seed_quality
-from weakseg.artifacts import ImageArchive, read_class_names, read_manifest, write_json, write_table
-from weakseg.stage import arguments, run
+from weakseg.evaluation import CURVE_COLUMNS, curve_rows, seed_quality
+from weakseg.files import ImageArchive, read_class_names, read_manifest, write_json, write_table
+from weakseg.runtime import arguments, run
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
             yield record, labels, masks[labels - 1]
 
     curve = seed_quality.measured(photos(), truth, num_classes, None, 0.0).curve()
-    write_json(paths.metrics, seed_quality.quality(curve, len(val), None))
-    write_table(paths.curve, seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
+    write_json(paths.metrics, seed_quality.seeder_metrics(curve, len(val), None))
+    write_table(paths.curve, curve_rows(curve), list(CURVE_COLUMNS))
 
 
 if __name__ == "__main__":

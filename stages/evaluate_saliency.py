@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from weakseg.artifacts import ImageArchive, Record, read_manifest, write_json
-from weakseg.parallel import map_images
-from weakseg.params import read_keys
-from weakseg.photo_guides import salient
-from weakseg.saliency_quality import foreground_iou, quality
-from weakseg.stage import arguments, run
+from weakseg.batch import map_images
+from weakseg.evaluation import foreground_iou, saliency_metrics
+from weakseg.files import ImageArchive, Record, read_manifest, write_json
+from weakseg.runtime import arguments, run
+from weakseg.settings import read_keys
+from weakseg.supervision import salient
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     truth, saliency = ImageArchive(paths.ground_truth), ImageArchive(paths.saliency)
     records = [record for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
     ious = map_images(partial(photo_iou, truth, saliency, threshold), records, "saliency against the ground truth")
-    write_json(paths.metrics, quality(list(ious)))
+    write_json(paths.metrics, saliency_metrics(list(ious)))
 
 
 def photo_iou(truth: ImageArchive, saliency: ImageArchive, threshold: float, record: Record) -> float:

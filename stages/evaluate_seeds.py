@@ -1,21 +1,13 @@
 """Measure a seeder on the val photos with their true tags: precision and recall over the threshold, mP and mAP."""
 
-from weakseg import seed_quality
-from weakseg.artifacts import (
-    ImageArchive,
-    read_class_names,
-    read_json,
-    read_manifest,
-    write_bytes,
-    write_json,
-    write_table,
-)  # fmt: skip
-from weakseg.cams import PhotoMaps
-from weakseg.lattice import CRFParams
-from weakseg.params import Cam, EvaluateSeeds, read_keys
-from weakseg.photo_batches import through_network
-from weakseg.seed_charts import seeder_chart
-from weakseg.stage import arguments, run
+from weakseg.batch import through_network
+from weakseg.cams import HeatMapTask
+from weakseg.crf import CRFParams
+from weakseg.evaluation import CURVE_COLUMNS, curve_rows, read_curve, seed_quality
+from weakseg.files import ImageArchive, read_class_names, read_json, read_manifest, write_bytes, write_json, write_table
+from weakseg.report import seeder_chart
+from weakseg.runtime import arguments, run
+from weakseg.settings import Cam, EvaluateSeeds, read_keys
 
 
 def main() -> None:
@@ -29,15 +21,15 @@ def main() -> None:
     cam, settings = read_keys("classifiers.seeder.cam", "evaluate_seeds", files=paths.params)
     num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
     records = [record for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
-    maps = through_network(PhotoMaps(paths.model, cam), records, "heat maps of val photos")
+    maps = through_network(HeatMapTask(paths.model, cam), records, "heat maps of val photos")
     photos = ((record, *found) for record, found in zip(records, maps, strict=True))
     crf = CRFParams(**settings.crf.model_dump()) if settings.crf else None
     curve = seed_quality.measured(photos, truth, num_classes, crf, settings.background_score).curve()
     classifier_map = read_json(paths.classifier_metrics).get("map")
-    write_json(paths.metrics, seed_quality.quality(curve, len(records), classifier_map))
-    write_table(paths.curve, seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
+    write_json(paths.metrics, seed_quality.seeder_metrics(curve, len(records), classifier_map))
+    write_table(paths.curve, curve_rows(curve), list(CURVE_COLUMNS))
     curves = {paths.curve.stem: paths.curve, "centre mean": paths.baseline}
-    write_bytes(paths.chart, seeder_chart({name: seed_quality.read_curve(path) for name, path in curves.items()}))
+    write_bytes(paths.chart, seeder_chart({name: read_curve(path) for name, path in curves.items()}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Pack one experiment's masks of the test photos for VOC's evaluation server."""
 
-from weakseg.artifacts import ImageArchive, read_class_names, read_manifest
-from weakseg.stage import arguments, run
-from weakseg.voc_server import check_submission, write_submission
+from weakseg.evaluation import check_submission, write_submission
+from weakseg.files import ImageArchive, read_class_names, read_manifest
+from weakseg.runtime import arguments, run
 
 
 def main() -> None:

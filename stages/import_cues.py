@@ -6,9 +6,9 @@ from typing import Any
 import numpy.typing as npt
 from tqdm import tqdm
 
-from weakseg.artifacts import cue_arrays, read_class_names, read_manifest, write_arrays
-from weakseg.published_cues import check_matches, read_published_cues
-from weakseg.stage import arguments, run
+from weakseg.files import cue_arrays, read_class_names, read_manifest, write_arrays
+from weakseg.runtime import arguments, run
+from weakseg.supervision import check_matches, read_published_cues
 
 
 def main() -> None:

@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from weakseg import distributed
-from weakseg.artifacts import Record, map_arrays, read_manifest
-from weakseg.cams import PhotoMaps
-from weakseg.identity import identity_of
-from weakseg.models import files_of
-from weakseg.params import Cam, read_keys
-from weakseg.photo_batches import through_network
-from weakseg.stage import arguments, run
-from weakseg.unfinished import Unfinished
+from weakseg.batch import Unfinished, share, through_network, write_shared_arrays
+from weakseg.cams import HeatMapTask
+from weakseg.files import Record, map_arrays, read_manifest
+from weakseg.networks import files_of
+from weakseg.runtime import arguments, identity_of, run
+from weakseg.settings import Cam, read_keys
 
 
 def main() -> None:
@@ -23,16 +20,16 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="which of params.yaml's classifiers")
     paths = parser.parse_args()
     settings: Cam = read_keys(f"classifiers.{paths.name}.cam", files=paths.params)
-    records = distributed.share(read_manifest(paths.manifest, "train"))
+    records = share(read_manifest(paths.manifest, "train"))
 
     def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        maps = through_network(PhotoMaps(paths.model, settings), rest, f"heat maps of {paths.name}")
+        maps = through_network(HeatMapTask(paths.model, settings), rest, f"heat maps of {paths.name}")
         for record, found in zip(rest, maps, strict=True):
             yield from map_arrays(record.image_id, *found)
 
     identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
     unfinished = Unfinished(paths.checkpoints, paths.out, identity)
-    distributed.write_arrays(paths.out, unfinished.arrays(records, arrays))
+    write_shared_arrays(paths.out, unfinished.arrays(records, arrays))
     unfinished.remove()
 
 

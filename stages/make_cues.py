@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from weakseg.artifacts import ArrayArchive, cue_arrays, read_class_names, read_manifest, read_maps, write_arrays
-from weakseg.cues import background_cues, foreground_cues, resolve_conflicts, threshold_for_coverage
-from weakseg.params import Cues, read_keys
-from weakseg.seeds import upsample_aligned
-from weakseg.stage import arguments, run
+from weakseg.files import ArrayArchive, cue_arrays, read_class_names, read_manifest, read_maps, write_arrays
+from weakseg.images import upsample_aligned
+from weakseg.runtime import arguments, run
+from weakseg.settings import Cues, read_keys
+from weakseg.supervision import background_cues, foreground_cues, resolve_conflicts, threshold_for_coverage
 
 
 def main() -> None:

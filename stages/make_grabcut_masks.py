@@ -8,15 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg import distributed
-from weakseg.artifacts import SaliencyRecord, label_image, read_saliency_manifest
-from weakseg.grabcut import grabcut_mask
-from weakseg.identity import identity_of
-from weakseg.parallel import map_images
-from weakseg.params import GrabCut, read_keys
-from weakseg.photos import read_photo
-from weakseg.stage import arguments, run
-from weakseg.unfinished import Unfinished
+from weakseg.batch import Unfinished, map_images, share, write_shared_images
+from weakseg.files import SaliencyRecord, label_image, read_saliency_manifest
+from weakseg.images import read_photo
+from weakseg.runtime import arguments, identity_of, run
+from weakseg.settings import GrabCut, read_keys
+from weakseg.supervision import grabcut_mask
 
 
 def main() -> None:
@@ -24,7 +21,7 @@ def main() -> None:
         __doc__, manifest="saliency manifest", out=".zip to write", checkpoints="folder for what is half done"
     ).parse_args()
     settings: GrabCut = read_keys("make_grabcut_masks", files=paths.params)
-    records = distributed.share(read_saliency_manifest(paths.manifest))
+    records = share(read_saliency_manifest(paths.manifest))
 
     def images(rest: Sequence[SaliencyRecord]) -> Iterator[tuple[str, Image.Image]]:
         masks = map_images(partial(photo_mask, settings), rest, "GrabCut")
@@ -33,7 +30,7 @@ def main() -> None:
 
     identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest})
     unfinished = Unfinished(paths.checkpoints, paths.out, identity)
-    distributed.write_images(paths.out, unfinished.images(records, images))
+    write_shared_images(paths.out, unfinished.images(records, images))
     unfinished.remove()
 
 

@@ -10,17 +10,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from weakseg import distributed
-from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest
-from weakseg.devices import pick_device
-from weakseg.identity import identity_of
-from weakseg.models import files_of, load_classifier
-from weakseg.parallel import map_images, with_progress
-from weakseg.params import Guides, read_keys
-from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
-from weakseg.stage import arguments, run
-from weakseg.supervision import as_image_tensor, classifier_input
-from weakseg.unfinished import Unfinished
+from weakseg.batch import Unfinished, map_images, share, with_progress, write_shared_images
+from weakseg.files import ImageArchive, Record, label_image, read_manifest
+from weakseg.images import as_image_tensor, classifier_input
+from weakseg.networks import files_of, rebuild_classifier
+from weakseg.runtime import arguments, identity_of, pick_device, run
+from weakseg.settings import Guides, read_keys
+from weakseg.supervision import guide_g0, guide_g1, guide_g2, salient
 
 
 def main() -> None:
@@ -32,11 +28,11 @@ def main() -> None:
     parser.add_argument("--rule", required=True, choices=["g0", "g1", "g2"])
     paths = parser.parse_args()
     settings: Guides = read_keys("make_guides", files=paths.params)
-    records = distributed.share(read_manifest(paths.manifest, "train"))
+    records = share(read_manifest(paths.manifest, "train"))
     files = {"manifest": paths.manifest, "seeds": paths.seeds, "saliency": paths.saliency, **files_of(paths.classifier)}
     unfinished = Unfinished(paths.checkpoints, paths.out, identity_of(paths.rule, settings.model_dump(), files=files))
     images = partial(guide_images, paths, settings)
-    distributed.write_images(paths.out, unfinished.images(records, images))
+    write_shared_images(paths.out, unfinished.images(records, images))
     unfinished.remove()
 
 
@@ -74,7 +70,7 @@ class Classify:
 
     def __init__(self, folder: Path) -> None:
         self.device = pick_device()
-        self.network, self.description = load_classifier(folder)
+        self.network, self.description = rebuild_classifier(folder)
         self.network.to(self.device)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -7,13 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg import distributed
-from weakseg.artifacts import ImageArchive, Record, label_image, read_manifest
-from weakseg.guides import oracle_saliency
-from weakseg.parallel import map_images
-from weakseg.params import Guides, read_keys
-from weakseg.photo_guides import guide_g2
-from weakseg.stage import arguments, run
+from weakseg.batch import map_images, share, write_shared_images
+from weakseg.files import ImageArchive, Record, label_image, read_manifest
+from weakseg.runtime import arguments, run
+from weakseg.settings import Guides, read_keys
+from weakseg.supervision import guide_g2, oracle_saliency
 
 
 def main() -> None:
@@ -23,14 +21,14 @@ def main() -> None:
     settings: Guides = read_keys("make_guides", files=paths.params)
     seeds, truth = ImageArchive(paths.seeds), ImageArchive(paths.ground_truth)
     records = [record for record in read_manifest(paths.manifest, "train") if record.image_id in truth]
-    records = list(distributed.share(records))
+    records = list(share(records))
     made = map_images(partial(oracle_guide, settings, seeds, truth), records, "oracle guides")
 
     def images() -> Iterator[tuple[str, Image.Image]]:
         for record, guide in zip(records, made, strict=True):
             yield record.image_id, label_image(guide)
 
-    distributed.write_images(paths.out, images())
+    write_shared_images(paths.out, images())
 
 
 def oracle_guide(settings: Guides, seeds: ImageArchive, truth: ImageArchive, record: Record) -> npt.NDArray[np.uint8]:

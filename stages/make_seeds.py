@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from weakseg.artifacts import ArrayArchive, Record, label_image, read_manifest, read_maps, write_images
-from weakseg.cues import threshold_for_coverage
-from weakseg.lattice import CRFParams
-from weakseg.parallel import map_images
-from weakseg.params import Seeds, read_keys
-from weakseg.photos import read_photo
-from weakseg.seed_crf import refined_seeds
-from weakseg.seeds import seeds_from_cams
-from weakseg.stage import arguments, run
+from weakseg.batch import map_images
+from weakseg.crf import CRFParams
+from weakseg.files import ArrayArchive, Record, label_image, read_manifest, read_maps, write_images
+from weakseg.images import read_photo
+from weakseg.runtime import arguments, run
+from weakseg.settings import Seeds, read_keys
+from weakseg.supervision import refined_seeds, seeds_from_cams, threshold_for_coverage
 
 
 def main() -> None:

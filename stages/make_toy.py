@@ -2,8 +2,8 @@
 
 import shutil
 
-from weakseg.params import Toy, read_keys
-from weakseg.stage import arguments, run
+from weakseg.runtime import arguments, run
+from weakseg.settings import Toy, read_keys
 from weakseg.toy import write_toy
 
 

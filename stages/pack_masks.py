@@ -6,9 +6,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from weakseg.artifacts import label_image, read_class_names, read_manifest, write_images
-from weakseg.photos import read_mask
-from weakseg.stage import arguments, run
+from weakseg.files import label_image, read_class_names, read_manifest, write_images
+from weakseg.images import read_mask
+from weakseg.runtime import arguments, run
 
 
 def main() -> None:

@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weakseg import distributed
-from weakseg.artifacts import ArrayArchive, Record, label_image, map_arrays, read_manifest
-from weakseg.identity import identity_of
-from weakseg.inference import Predictions, label_mask, read_grid
-from weakseg.models import files_of
-from weakseg.parallel import map_images
-from weakseg.params import Experiment, read_keys
-from weakseg.photo_batches import through_network
-from weakseg.stage import arguments, run
-from weakseg.unfinished import Unfinished
+from weakseg.batch import Unfinished, map_images, share, through_network, write_shared_arrays, write_shared_images
+from weakseg.files import ArrayArchive, Record, label_image, map_arrays, read_manifest
+from weakseg.inference import SegmenterTask, label_mask, read_grid
+from weakseg.networks import files_of
+from weakseg.runtime import arguments, identity_of, run
+from weakseg.settings import Experiment, read_keys
 
 
 def main() -> None:
@@ -27,8 +23,8 @@ def main() -> None:
     parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
     paths = parser.parse_args()
     experiment: Experiment = read_keys(f"experiments.{paths.experiment}", files=paths.params)
-    task = Predictions(paths.model, experiment.geometry, experiment.test_input_px)
-    records = distributed.share(read_manifest(paths.manifest, "val", "test"))
+    task = SegmenterTask(paths.model, experiment.geometry, experiment.test_input_px)
+    records = share(read_manifest(paths.manifest, "val", "test"))
 
     def arrays(rest: Sequence[Record]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         grids = through_network(task, rest, f"predictions of {paths.experiment}")
@@ -38,11 +34,11 @@ def main() -> None:
 
     identity = identity_of(experiment.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
     unfinished = Unfinished(paths.checkpoints, paths.scores, identity)
-    distributed.write_arrays(paths.scores, unfinished.arrays(records, arrays))
+    write_shared_arrays(paths.scores, unfinished.arrays(records, arrays))
     labels = map_images(
         partial(photo_mask, ArrayArchive(paths.scores), experiment.geometry), records, "masks without CRF"
     )
-    distributed.write_images(
+    write_shared_images(
         paths.masks, ((record.image_id, label_image(mask)) for record, mask in zip(records, labels, strict=True))
     )
     unfinished.remove()

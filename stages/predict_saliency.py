@@ -10,14 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from weakseg import distributed, inference, transforms
-from weakseg.artifacts import Record, read_manifest
-from weakseg.identity import identity_of
-from weakseg.models import files_of, load_segmenter
-from weakseg.params import PredictSaliency, read_keys
-from weakseg.photo_batches import through_network
-from weakseg.stage import arguments, run
-from weakseg.unfinished import Unfinished
+from weakseg.batch import Unfinished, share, through_network, write_shared_images
+from weakseg.files import Record, read_manifest
+from weakseg.images import rescale, resize_aligned
+from weakseg.inference import GridScores, full_size, input_sides, predict_grids
+from weakseg.networks import files_of, rebuild_segmenter
+from weakseg.runtime import arguments, identity_of, run
+from weakseg.settings import PredictSaliency, read_keys
 
 
 def main() -> None:
@@ -27,7 +26,7 @@ def main() -> None:
     ).parse_args()  # fmt: skip
     settings: PredictSaliency = read_keys("predict_saliency", files=paths.params)
     task = Saliency(paths.model, settings.max_side_px)
-    records = distributed.share(read_manifest(paths.manifest, "train", "val"))
+    records = share(read_manifest(paths.manifest, "train", "val"))
 
     def images(rest: Sequence[Record]) -> Iterator[tuple[str, Image.Image]]:
         for record, saliency in zip(rest, through_network(task, rest, "saliency"), strict=True):
@@ -35,7 +34,7 @@ def main() -> None:
 
     identity = identity_of(settings.model_dump(), files={"manifest": paths.manifest, **files_of(paths.model)})
     unfinished = Unfinished(paths.checkpoints, paths.out, identity)
-    distributed.write_images(paths.out, unfinished.images(records, images))
+    write_shared_images(paths.out, unfinished.images(records, images))
     unfinished.remove()
 
 
@@ -50,20 +49,24 @@ class Saliency:
     max_side_px: int
 
     def network(self) -> nn.Module:
-        return load_segmenter(self.model)[0]
+        return rebuild_segmenter(self.model)[0]
 
     def size(self, image: npt.NDArray[np.uint8]) -> Hashable:
-        return inference.input_sides(self.shrunk(image), "crop", None)
+        return input_sides(self.shrunk(image), "crop", None)
 
     def shrunk(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         scale = self.max_side_px / max(image.shape[:2])
-        return transforms.rescale(image, scale) if scale < 1 else image
+        return rescale(image, scale) if scale < 1 else image
 
     def results(
-        self, network: nn.Module, records: Sequence[Record], images: Sequence[transforms.Image], device: torch.device
+        self,
+        network: nn.Module,
+        records: Sequence[Record],
+        images: Sequence[npt.NDArray[np.uint8]],
+        device: torch.device,
     ) -> list[npt.NDArray[np.uint8]]:
         shrunk = [self.shrunk(image) for image in images]
-        grids = inference.predict_grids(network, shrunk, "crop", None, device)
+        grids = predict_grids(network, shrunk, "crop", None, device)
         return [
             foreground_probability(grid, small.shape[:2], image.shape[:2])
             for grid, small, image in zip(grids, shrunk, images, strict=True)
@@ -71,11 +74,11 @@ class Saliency:
 
 
 def foreground_probability(
-    grid: inference.GridScores, predicted: tuple[int, ...], size: tuple[int, ...]
+    grid: GridScores, predicted: tuple[int, ...], size: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
     """(H, W) 0..255 at `size`, of scores predicted at another (height, width)."""
-    probability = np.exp(inference.full_size(grid, predicted[0], predicted[1], 0.0, "crop")[1])
-    resized: npt.NDArray[np.float32] = transforms.resize_aligned(probability, size[0], size[1])
+    probability = np.exp(full_size(grid, predicted[0], predicted[1], 0.0, "crop")[1])
+    resized: npt.NDArray[np.float32] = resize_aligned(probability, size[0], size[1])
     return np.rint(resized.clip(0, 1) * 255).astype(np.uint8)
 
 

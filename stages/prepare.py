@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from weakseg.artifacts import write_class_names, write_json, write_manifest
 from weakseg.datasets import Scan, scan_folder, scan_voc
-from weakseg.params import Data, read_keys
-from weakseg.stage import arguments, run
+from weakseg.files import write_class_names, write_json, write_manifest
+from weakseg.runtime import arguments, run
+from weakseg.settings import Data, read_keys
 
 LARGE_PX = 1024  # VOC's photos, which the papers and the settings are made for, have 500
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from weakseg.artifacts import write_saliency_manifest
-from weakseg.params import SaliencyData, read_keys
-from weakseg.saliency_set import scan_saliency
-from weakseg.stage import arguments, run
+from weakseg.datasets import scan_saliency
+from weakseg.files import write_saliency_manifest
+from weakseg.runtime import arguments, run
+from weakseg.settings import SaliencyData, read_keys
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from weakseg.artifacts import read_json
-from weakseg.params import Experiment, Report, read_keys
+from weakseg.files import read_json
 from weakseg.report import ReportSources, summary_table, write_report
-from weakseg.stage import arguments, run
+from weakseg.runtime import arguments, run
+from weakseg.settings import Experiment, Report, read_keys
 
 
 def main() -> None:

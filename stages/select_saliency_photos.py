@@ -3,13 +3,12 @@
 import numpy as np
 from tqdm import tqdm
 
-from weakseg.artifacts import SaliencyRecord, read_saliency_manifest, write_saliency_manifest
-from weakseg.classification import scores
-from weakseg.devices import pick_device
 from weakseg.errors import UserError
-from weakseg.models import load_classifier
-from weakseg.params import SelectSaliencyPhotos, read_keys
-from weakseg.stage import arguments, run
+from weakseg.files import SaliencyRecord, read_saliency_manifest, write_saliency_manifest
+from weakseg.networks import rebuild_classifier
+from weakseg.runtime import arguments, pick_device, run
+from weakseg.settings import SelectSaliencyPhotos, read_keys
+from weakseg.training import scores
 
 BATCH_SIZE = 16
 
@@ -21,7 +20,7 @@ def main() -> None:
     settings: SelectSaliencyPhotos = read_keys("select_saliency_photos", files=paths.params)
     records = read_saliency_manifest(paths.manifest)
     if settings.exclude_scores_above is not None:
-        network, description = load_classifier(paths.classifier)
+        network, description = rebuild_classifier(paths.classifier)
         device = pick_device()
         batches = scores(
             network.to(device), records, description["input_px"], description["geometry"], device, BATCH_SIZE

@@ -1,9 +1,9 @@
 """Put the experiments side by side: mIoU without and with CRF, and per cent of the supervised bound."""
 
-from weakseg.artifacts import ArrayArchive, read_class_names, write_json
-from weakseg.evaluation import metrics_of, summarize
-from weakseg.params import Experiment, read_keys
-from weakseg.stage import arguments, run
+from weakseg.evaluation import metrics_of, summary_of
+from weakseg.files import ArrayArchive, read_class_names, write_json
+from weakseg.runtime import arguments, run
+from weakseg.settings import Experiment, read_keys
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     for name in experiments:
         confusions = ArrayArchive(paths.evaluation / f"{name}.npz")
         metrics[name] = metrics_of(confusions["raw/confusion"], confusions["crf/confusion"], class_names)
-    write_json(paths.out, summarize(metrics, bound))
+    write_json(paths.out, summary_of(metrics, bound))
 
 
 if __name__ == "__main__":

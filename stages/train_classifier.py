@@ -3,18 +3,19 @@
 import numpy as np
 import torch
 
-from weakseg import distributed
-from weakseg.artifacts import Record, read_class_names, read_manifest, write_json
-from weakseg.classification import classification_terms, scores
-from weakseg.devices import pick_device
-from weakseg.evaluation import multi_label_average_precision
-from weakseg.identity import identity_of
-from weakseg.models import save_model
-from weakseg.networks import build_classifier, load_pretrained
-from weakseg.params import Classifier, read_keys
-from weakseg.stage import arguments, run
-from weakseg.supervision import ClassificationSamples, multi_hot
-from weakseg.training import Run, train
+from weakseg.files import Record, read_class_names, read_manifest, write_json
+from weakseg.networks import build_classifier, load_pretrained, save_model
+from weakseg.runtime import arguments, identity_of, is_first, pick_device, run
+from weakseg.settings import Classifier, read_keys
+from weakseg.training import (
+    ClassificationSamples,
+    Run,
+    classification_terms,
+    multi_hot,
+    multi_label_average_precision,
+    scores,
+    train,
+)
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     )
     job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, classification_terms, {"logistic": 1.0}, job)
-    if not distributed.is_first():
+    if not is_first():
         return
 
     write_json(paths.metrics, mean_average_precision(network, records, class_names, settings))

@@ -2,16 +2,11 @@
 
 import torch
 
-from weakseg import distributed
-from weakseg.artifacts import ImageArchive, read_saliency_manifest
-from weakseg.identity import identity_of
-from weakseg.models import save_model
-from weakseg.networks import build_segmenter, load_pretrained
-from weakseg.objectives import cross_entropy_terms
-from weakseg.params import SaliencyNetwork, read_keys
-from weakseg.stage import arguments, run
-from weakseg.supervision import SaliencySamples
-from weakseg.training import Run, train
+from weakseg.files import ImageArchive, read_saliency_manifest
+from weakseg.networks import build_segmenter, load_pretrained, save_model
+from weakseg.runtime import arguments, identity_of, is_first, run
+from weakseg.settings import SaliencyNetwork, read_keys
+from weakseg.training import Run, SaliencySamples, cross_entropy_terms, train
 
 
 def main() -> None:
@@ -30,7 +25,7 @@ def main() -> None:
     identity = identity_of(settings.model_dump(), random_seed, files={"manifest": paths.manifest, "masks": paths.masks})
     job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, cross_entropy_terms, {"cross_entropy": 1.0}, job)
-    if not distributed.is_first():
+    if not is_first():
         return
 
     description = settings.model_dump(include={"head", "backbone", "input_px"})

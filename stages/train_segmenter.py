@@ -4,16 +4,11 @@ from collections.abc import Mapping
 
 import torch
 
-from weakseg import distributed
-from weakseg.artifacts import read_class_names, read_manifest
-from weakseg.identity import identity_of
-from weakseg.models import WEIGHTS, read_weights, save_model
-from weakseg.networks import build_segmenter, copy_matching, load_pretrained
-from weakseg.objectives import CrossEntropyTerms, SecTerms
-from weakseg.params import Experiment, Loss, Segmenter, read_keys
-from weakseg.stage import arguments, run
-from weakseg.supervision import SegmentationSamples, check_complete, open_archive
-from weakseg.training import LossTerms, Run, train
+from weakseg.files import check_complete, open_archive, read_class_names, read_manifest
+from weakseg.networks import WEIGHTS, build_segmenter, copy_matching, load_pretrained, read_weights, save_model
+from weakseg.runtime import arguments, identity_of, is_first, run
+from weakseg.settings import Experiment, Loss, Segmenter, read_keys
+from weakseg.training import CrossEntropyTerms, LossTerms, Run, SecTerms, SegmentationSamples, train
 
 STRIDE = 8
 
@@ -64,7 +59,7 @@ def main() -> None:
     )  # fmt: skip
     job = Run(paths.model.as_posix(), settings.training, random_seed, paths.log, paths.checkpoints, identity)
     train(network, samples, terms, weights, job)
-    if not distributed.is_first():
+    if not is_first():
         return
 
     description = settings.model_dump(include={"backbone", "input_px"})

@@ -1,9 +1,9 @@
 """Write how one experiment's segmenter is used on a photo, so that its folder is all it takes to use it elsewhere."""
 
-from weakseg.lattice import CRFParams
-from weakseg.params import Experiment, InferenceCRF, read_keys
-from weakseg.stage import arguments, run
-from weakseg.test_rule import Rule, write_rule
+from weakseg.crf import CRFParams
+from weakseg.inference import Rule, write_rule
+from weakseg.runtime import arguments, run
+from weakseg.settings import Experiment, InferenceCRF, read_keys
 
 
 def main() -> None:

@@ -1,20 +1,9 @@
 """weakseg: semantic segmentation from image-level tags (SEC and Guided Segmentation).
 
-`weakseg.load_segmenter(folder).segment(image)` uses a trained model; `__init__.pyi` has the types.
+`weakseg.load_segmenter(folder).segment(image)` uses a trained model. Importing weakseg imports nothing else: its rooms,
+and torch with them, are imported when they are first used. What a room offers, with types, stands in its `__init__.pyi`.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_MODULE_OF = {"PhotoSegmenter": "weakseg.photo_segmenter", "load_segmenter": "weakseg.photo_segmenter"}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports torch only for who asks for a segmenter; every module of the package passes through this file."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULE_OF])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

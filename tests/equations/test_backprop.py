@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import FrozenBatchNorm2d
 
-from weakseg import backprop, networks, resnet
+from weakseg.cams import backprop
+from weakseg.networks import batch_norm
+from weakseg.networks.registry import build_classifier
 
 BACKBONES = ("vgg16", "efficientnet_lite0", "resnet101")
 
@@ -208,14 +210,14 @@ def with_hooks(network: nn.Module, pixels: Tensor, label: int, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_real_networks(backbone: networks.BackboneName, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_networks(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    network = networks.build_classifier("classifier", backbone, 3, 0.5).eval()
+    network = build_classifier("classifier", backbone, 3, 0.5).eval()
     pixels = torch.randint(0, 256, (1, 3, 65, 49), dtype=torch.uint8)
     guided = backprop.image_gradients(network, pixels, [2], guided=True)  # type: ignore[arg-type]
     assert guided.shape == (1, 1, 65, 49) and guided.max() > 0
     torch.testing.assert_close(guided[0, 0], with_hooks(network, pixels, 2, monkeypatch), rtol=1e-3, atol=1e-9)
-    resnet.fold_batch_norm(network)
+    batch_norm.fold_batch_norm(network)
     winning = backprop.excitation_maps(network, pixels, [0, 2])  # type: ignore[arg-type]
     assert winning.shape == (1, 2, 9, 7) and winning.min() >= 0
     for total in winning.sum((2, 3))[0].tolist():
@@ -224,7 +226,7 @@ def test_real_networks(backbone: networks.BackboneName, monkeypatch: pytest.Monk
 
 def test_folded_batch_norm_gives_the_same_scores() -> None:
     torch.manual_seed(0)
-    network = networks.build_classifier("gap_lowres", "resnet101", 3, 0.0).eval()
+    network = build_classifier("gap_lowres", "resnet101", 3, 0.0).eval()
     for module in network.modules():
         if isinstance(module, FrozenBatchNorm2d):
             module.weight.uniform_(-0.2, 1.2)
@@ -234,9 +236,9 @@ def test_folded_batch_norm_gives_the_same_scores() -> None:
     pixels = torch.randint(0, 256, (1, 3, 33, 33), dtype=torch.uint8)
     with torch.no_grad():
         before = network(pixels)
-        folded = resnet.fold_batch_norm(network)
+        folded = batch_norm.fold_batch_norm(network)
         torch.testing.assert_close(folded(pixels), before, rtol=1e-3, atol=1e-6)
-    assert not [module for module in folded.modules() if resnet.is_batch_norm(module)]
+    assert not [module for module in folded.modules() if batch_norm.is_batch_norm(module)]
 
 
 # --- smoothing -----------------------------------------------------------------------------------------------------------------

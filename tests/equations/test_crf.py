@@ -14,8 +14,9 @@ import torch
 from crf_cases import smooth_case
 from torch import Tensor
 
-from weakseg import crf
-from weakseg.crf import DEEPLAB, SEC, CRFParams, mean_field
+from weakseg.crf.dense_crf import Backend, mean_field
+from weakseg.crf.exact import _Pairwise
+from weakseg.crf.params import DEEPLAB, SEC, CRFParams
 
 TRAIN = SEC.scaled(12)
 Array = npt.NDArray[np.float64]
@@ -90,16 +91,16 @@ def test_memory_bound_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel block and its position term stay within `max_bytes`, for groups and for parts of images."""
     sizes: list[int] = []
     previous: list[weakref.ref[Tensor]] = []
-    build = crf._Pairwise._kernel
+    build = _Pairwise._kernel
 
-    def recorded(self: crf._Pairwise, chosen: slice) -> Tensor:
+    def recorded(self: _Pairwise, chosen: slice) -> Tensor:
         assert all(reference() is None for reference in previous), "the last block is still alive"
         kernel = build(self, chosen)
         previous[:] = [weakref.ref(kernel)]
         sizes.append(4 * (kernel.numel() + kernel[0].numel()))
         return kernel
 
-    monkeypatch.setattr(crf._Pairwise, "_kernel", recorded)
+    monkeypatch.setattr(_Pairwise, "_kernel", recorded)
     images, scores = smooth_case(5, 3, 8, 11)
     kernel_bytes = 88 * 88 * 4
     for max_bytes, builds in ((6 * kernel_bytes, 1), (3 * kernel_bytes, 3), (kernel_bytes, 5 * 2 * 11)):
@@ -149,7 +150,7 @@ def test_lattice_approximates_exact() -> None:
 
 
 @pytest.mark.parametrize("backend", ["lattice", "exact"])
-def test_result_is_a_distribution_and_batch_equals_singles(backend: crf.Backend) -> None:
+def test_result_is_a_distribution_and_batch_equals_singles(backend: Backend) -> None:
     images, scores = smooth_case(3, 5, 12, 9)
     together = mean_field(images, scores, TRAIN, backend)
     torch.testing.assert_close(together.exp().sum(1), torch.ones(3, 12, 9))
@@ -159,14 +160,14 @@ def test_result_is_a_distribution_and_batch_equals_singles(backend: crf.Backend)
 
 
 @pytest.mark.parametrize("backend", ["lattice", "exact"])
-def test_logits_and_log_probabilities_give_the_same(backend: crf.Backend) -> None:
+def test_logits_and_log_probabilities_give_the_same(backend: Backend) -> None:
     images, scores = smooth_case(1, 4, 7, 8)
     expected = mean_field(images, scores, TRAIN, backend)
     torch.testing.assert_close(mean_field(images, scores.log_softmax(1), TRAIN, backend), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("backend", ["lattice", "exact"])
-def test_degenerate_inputs(backend: crf.Backend) -> None:
+def test_degenerate_inputs(backend: Backend) -> None:
     images, scores = smooth_case(2, 3, 6, 5)
     one_class = mean_field(images, scores[:, :1], TRAIN, backend)
     assert (one_class == 0).all()
@@ -192,7 +193,7 @@ def test_no_steps_is_the_softmax() -> None:
 
 
 @pytest.mark.parametrize("backend", ["lattice", "exact"])
-def test_min_prob_floors_and_renormalizes(backend: crf.Backend) -> None:
+def test_min_prob_floors_and_renormalizes(backend: Backend) -> None:
     images, scores = smooth_case(1, 6, 9, 9)
     plain = mean_field(images, scores * 3, TRAIN, backend, min_prob=0).double().exp()
     floored = plain.clamp_min(1e-3)

@@ -4,21 +4,20 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from weakseg.evaluation import (
+from weakseg.evaluation.iou import (
     confusion_matrix,
     foreground_fraction,
     image_iou,
     iou_per_class,
     mean_iou,
     metrics_of,
-    multi_label_average_precision,
     pixel_accuracy,
-    summarize,
+    summary_of,
 )
+from weakseg.training.average_precision import multi_label_average_precision
 
 #                 predicted: background, class 1, class 2, class 3
 HAND = np.array([[6, 2, 0, 0], [1, 3, 0, 0], [0, 4, 0, 0], [0, 0, 0, 0]])
@@ -137,19 +136,19 @@ def test_per_cent_of_full_takes_the_better_of_each_two() -> None:
         "guided": {"miou": 45.0, "miou_crf": 40.0},
         "full": {"miou": 60.0, "miou_crf": 50.0},
     }
-    summary = summarize(metrics)
+    summary = summary_of(metrics)
     assert list(summary) == ["sec", "guided", "full"]
     assert summary["sec"] == {"miou": 30.0, "miou_crf": 36.0, "percent_of_full": pytest.approx(60)}
     assert summary["guided"]["percent_of_full"] == pytest.approx(75)
     assert summary["full"]["percent_of_full"] == pytest.approx(100)
-    assert summarize(metrics, bound="guided")["sec"]["percent_of_full"] == pytest.approx(80)
+    assert summary_of(metrics, bound="guided")["sec"]["percent_of_full"] == pytest.approx(80)
 
 
 def test_without_the_bound_or_a_number_there_is_no_per_cent() -> None:
-    assert summarize({"sec": {"miou": 30.0, "miou_crf": 36.0}})["sec"]["percent_of_full"] is None
-    nothing = summarize({"sec": {"miou": None, "miou_crf": None}, "full": {"miou": 60.0, "miou_crf": None}})
+    assert summary_of({"sec": {"miou": 30.0, "miou_crf": 36.0}})["sec"]["percent_of_full"] is None
+    nothing = summary_of({"sec": {"miou": None, "miou_crf": None}, "full": {"miou": 60.0, "miou_crf": None}})
     assert nothing["sec"] == {"miou": None, "miou_crf": None, "percent_of_full": None}
-    assert summarize({"sec": {"miou": 5.0}, "full": {"miou": 0.0}})["sec"]["percent_of_full"] is None
+    assert summary_of({"sec": {"miou": 5.0}, "full": {"miou": 0.0}})["sec"]["percent_of_full"] is None
 
 
 def test_average_precision_by_hand() -> None:

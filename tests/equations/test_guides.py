@@ -4,12 +4,12 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.ndimage import gaussian_filter
 
-from weakseg import lattice
-from weakseg.guides import fuse_g0, fuse_g1, fuse_g2, oracle_saliency
+from weakseg.crf.params import CRFParams
+from weakseg.supervision import guides as guides_module
+from weakseg.supervision.guides import fuse_g0, fuse_g1, fuse_g2, oracle_saliency
 
 CAT, DOG, COW = 8, 12, 10
 HEIGHT, WIDTH = 40, 50  # 1 % is 20 pixels
@@ -217,14 +217,14 @@ def test_division_is_the_crf_of_blurred_seed_masks(monkeypatch):
         calls.append((image, scores, params))
         return scores
 
-    monkeypatch.setattr(lattice, "soft", soft)
+    monkeypatch.setattr(guides_module, "soft", soft)
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     regions = mask((5, 18, 2, 48), (22, 36, 2, 48))
     seeds = seed_map(dog=[(8, 14, 4, 12), (24, 30, 4, 12)], cat=[(8, 14, 30, 40), (24, 30, 30, 40)], cow=[(0, 1, 0, 3)])
     guide = fuse_g2(image, seeds, regions)
     ((seen, scores, params),) = calls  # both components meet the same classes: one CRF
     np.testing.assert_array_equal(seen, image)
-    assert params == lattice.CRFParams(4, 121, 5, 3, 3, steps=10)
+    assert params == CRFParams(4, 121, 5, 3, 3, steps=10)
     energies = [gaussian_filter(np.clip((seeds == c).astype(float), 1e-3, 1 - 1e-3), 10) for c in (CAT, DOG)]
     np.testing.assert_allclose(scores, energies, rtol=1e-4)
     np.testing.assert_array_equal(guide[regions], np.array([CAT, DOG])[np.argmax(energies, axis=0)][regions])

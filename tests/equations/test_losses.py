@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from weakseg.errors import UserError
-from weakseg.losses import (
+from weakseg.losses.cross_entropy import cross_entropy_loss
+from weakseg.losses.sec import (
     constrain_loss,
-    cross_entropy_loss,
     expand_loss,
     floor_log_probs,
     floored_softmax,
     sec_loss_terms,
     seed_loss,
-    weighted_sum,
     with_2016_gradient,
 )
+from weakseg.training.optimization import weighted_sum
 
 WEIGHTS = {"seed": 1.0, "expand": 1.0, "constrain": 1.0}
 

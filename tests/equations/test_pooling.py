@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakseg.pooling import decay_for_share, global_weighted_rank_pool
+from weakseg.losses.pooling import decay_for_share, global_weighted_rank_pool
 
 
 def pool_by_loops(scores: Tensor, decay: Tensor) -> Tensor:

@@ -4,16 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from weakseg.precision_recall import (
+from weakseg.evaluation.precision_recall import (
     LabelCounts,
     PrecisionRecallCurve,
     ScoreHistograms,
     count_labels,
     mean_precision,
-    summarize,
+    mean_precision_and_recall,
     total,
 )
 
@@ -60,7 +59,7 @@ def test_counts_and_summary_by_loops(random_seed, images):
     pairs = [(random_labels(rng), random_labels(rng, ignore=0.3)) for _ in range(images)]
     counts = total((count_labels(*pair, NUM_CLASSES) for pair in pairs), NUM_CLASSES)
     np.testing.assert_array_equal([counts.true_positives, counts.predicted, counts.actual], slow_counts(pairs))
-    assert summarize(counts) == pytest.approx(slow_summary(pairs), nan_ok=True)
+    assert mean_precision_and_recall(counts) == pytest.approx(slow_summary(pairs), nan_ok=True)
 
 
 def test_by_hand():
@@ -69,7 +68,7 @@ def test_by_hand():
     counts = count_labels(target, prediction, NUM_CLASSES)
     np.testing.assert_allclose(counts.precision, [1 / 2, 2 / 4, np.nan, np.nan])
     np.testing.assert_allclose(counts.recall, [1 / 2, 2 / 4, 0, np.nan])
-    assert summarize(counts) == pytest.approx(
+    assert mean_precision_and_recall(counts) == pytest.approx(
         {
             "foreground_precision": 1 / 2,  # class 2 is never predicted: it has no precision
             "foreground_recall": 1 / 4,  # but recall 0; class 3 is not there at all
@@ -81,7 +80,7 @@ def test_by_hand():
 
 def test_classes_not_in_the_ground_truth_do_not_count():
     target, prediction = np.array([[1, 1, 0]], np.uint8), np.array([[1, 3, 3]], np.uint8)
-    summary = summarize(count_labels(target, prediction, NUM_CLASSES))
+    summary = mean_precision_and_recall(count_labels(target, prediction, NUM_CLASSES))
     assert (summary["foreground_precision"], summary["foreground_recall"]) == (1, 0.5)
     histograms = ScoreHistograms(NUM_CLASSES, 4)
     histograms.update(target, prediction, np.ones(target.shape))
@@ -90,7 +89,7 @@ def test_classes_not_in_the_ground_truth_do_not_count():
 
 
 def test_nothing_counted_is_nan_not_an_error():
-    assert all(math.isnan(value) for value in summarize(LabelCounts.zeros(NUM_CLASSES)).values())
+    assert all(math.isnan(value) for value in mean_precision_and_recall(LabelCounts.zeros(NUM_CLASSES)).values())
 
 
 def test_ids_and_sizes_are_checked():

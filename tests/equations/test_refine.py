@@ -11,8 +11,11 @@ from crf_cases import smooth_case
 from pydensecrf import densecrf
 from torch import Tensor
 
-from weakseg import crf, lattice
-from weakseg.crf import DEEPLAB, SEC, CRFParams, mean_field
+from weakseg.crf import lattice
+from weakseg.crf.dense_crf import mean_field
+from weakseg.crf.exact import exact_labels, exact_mean_field
+from weakseg.crf.lattice import lattice_labels
+from weakseg.crf.params import DEEPLAB, KEEP_FLOOR, SEC, CRFParams, _divided
 
 
 def refine_case(random_seed: int, classes: int = 21) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
@@ -27,37 +30,37 @@ def refine_case(random_seed: int, classes: int = 21) -> tuple[npt.NDArray[np.uin
 def test_refine_without_unsupported_classes_keeps_the_labels(random_seed: int) -> None:
     image, log_probs = refine_case(random_seed)
     every_class = lattice.soft(image, log_probs, SEC).argmax(0)
-    pooled = lattice.refine(image, log_probs, SEC)
+    pooled = lattice_labels(image, log_probs, SEC)
     assert pooled.dtype == np.uint8
-    assert len(lattice._divided(log_probs, lattice.KEEP_FLOOR)[0]) < 10  # something was left out
+    assert len(_divided(log_probs, KEEP_FLOOR)[0]) < 10  # something was left out
     assert (pooled == every_class).mean() >= 0.998
-    assert (lattice.refine(image, log_probs, SEC, keep_floor=0) == every_class).all()
+    assert (lattice_labels(image, log_probs, SEC, keep_floor=0) == every_class).all()
 
 
 def test_refine_keeps_what_is_highest_anywhere() -> None:
     """Even where no class reaches the floor, the most probable one is a candidate."""
     image, log_probs = refine_case(0)
     flat = torch.from_numpy(log_probs * 0.1).log_softmax(0).numpy()
-    assert np.exp(flat.max()) < lattice.KEEP_FLOOR
-    assert set(np.unique(flat.argmax(0))) <= set(lattice._divided(flat, lattice.KEEP_FLOOR)[0])
+    assert np.exp(flat.max()) < KEEP_FLOOR
+    assert set(np.unique(flat.argmax(0))) <= set(_divided(flat, KEEP_FLOOR)[0])
     every_class = lattice.soft(image, flat, SEC).argmax(0)
-    assert (lattice.refine(image, flat, SEC) == every_class).mean() >= 0.998
+    assert (lattice_labels(image, flat, SEC) == every_class).mean() >= 0.998
 
 
 def test_refine_of_one_supported_class_needs_no_crf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(densecrf, "DenseCRF2D")
     log_probs = np.full((5, 4, 6), math.log(0.01), np.float32)
     log_probs[3] = math.log(0.96)
-    assert (lattice.refine(np.zeros((4, 6, 3), np.uint8), log_probs, SEC) == 3).all()
+    assert (lattice_labels(np.zeros((4, 6, 3), np.uint8), log_probs, SEC) == 3).all()
 
 
 @pytest.mark.parametrize("random_seed", range(2))
 def test_exact_refine_agrees_with_the_lattice_and_with_itself_in_blocks(random_seed: int) -> None:
     image, log_probs = refine_case(random_seed)
-    exact = crf.refine(image, log_probs, SEC)
+    exact = exact_labels(image, log_probs, SEC)
     assert exact.dtype == np.uint8
-    assert (exact == lattice.refine(image, log_probs, SEC)).mean() >= 0.93
-    assert (exact == crf.refine(image, log_probs, SEC, max_bytes=1 << 24)).mean() >= 0.999
+    assert (exact == lattice_labels(image, log_probs, SEC)).mean() >= 0.93
+    assert (exact == exact_labels(image, log_probs, SEC, max_bytes=1 << 24)).mean() >= 0.999
     every_class = mean_field(image[None], torch.from_numpy(log_probs)[None], SEC, "exact")[0].argmax(0).numpy()
     assert (exact == every_class).mean() >= 0.998
 
@@ -66,9 +69,9 @@ def test_exact_refine_takes_what_the_lattices_takes() -> None:
     image, log_probs = refine_case(0)
     one_class = np.full((5, *image.shape[:2]), math.log(0.01), np.float32)
     one_class[3] = math.log(0.96)
-    assert (crf.refine(image, one_class, SEC) == 3).all()
+    assert (exact_labels(image, one_class, SEC) == 3).all()
     with pytest.raises(ValueError, match="uint8"):
-        crf.refine(image[:-1], log_probs, SEC)
+        exact_labels(image[:-1], log_probs, SEC)
 
 
 @pytest.mark.parametrize(("height", "width"), [(23, 31), (1, 40), (40, 1)])
@@ -102,7 +105,7 @@ def test_refine_leaves_its_inputs_alone() -> None:
     for array in (image, log_probs):
         array.flags.writeable = False
     for keep_floor in (0, 0.2):
-        lattice.refine(image, log_probs, SEC, keep_floor)
+        lattice_labels(image, log_probs, SEC, keep_floor)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_kept_classes_and_the_pool_fill_the_lattice(supported: int, kept: int) -
     probs = np.linspace(0.02, 0.01, 21)[::-1, None, None] * np.ones((1, 1, supported))
     for label in range(supported):
         probs[label, 0, label] = 0.5
-    own, pooled = lattice._divided(np.log(probs / probs.sum(0)).astype(np.float32), 0.3)
+    own, pooled = _divided(np.log(probs / probs.sum(0)).astype(np.float32), 0.3)
     assert sorted([*own, *pooled]) == list(range(21))
     assert set(own) == {*range(supported), *range(21 - (kept - supported), 21)}
 
@@ -125,7 +128,9 @@ def test_potts_factors_scale_both_weights_of_their_own_class(infer: str) -> None
     def probs(maps: Tensor, factors: list[float], params: CRFParams) -> npt.NDArray[np.float32]:
         weights = torch.tensor(factors, dtype=torch.float32)
         if infer == "exact":
-            return crf._exact(torch.from_numpy(images), maps, params, 1 << 30, weights)[0].exp().flatten(1).numpy()
+            return (
+                exact_mean_field(torch.from_numpy(images), maps, params, 1 << 30, weights)[0].exp().flatten(1).numpy()
+            )
         function = lattice._infer if infer == "lattice" else lattice._infer_convolved
         return function(images[0], -maps[0].reshape(3, -1).numpy(), params, weights.numpy()).copy()
 
@@ -136,7 +141,7 @@ def test_potts_factors_scale_both_weights_of_their_own_class(infer: str) -> None
     assert np.abs(of_the_first - probs(scores, [1] * 3, plain)).max() > 0.1
 
 
-@pytest.mark.parametrize("refine", [lattice.refine, crf.refine])
+@pytest.mark.parametrize("refine", [lattice_labels, exact_labels])
 def test_the_pool_of_classes_without_support_cannot_win(refine: Callable[..., npt.NDArray[np.uint8]]) -> None:
     """Together they are likelier than any class with support, at every pixel."""
     probs = np.full((21, 12, 16), 0.45 / 19, np.float32)

@@ -4,10 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from weakseg import lattice
-from weakseg.lattice import CRFParams
-from weakseg.seed_crf import refined_scores, refined_seeds
-from weakseg.seeds import seeds_from_cams, upsample_aligned
+from weakseg.cams.label_scores import refined_scores
+from weakseg.crf.lattice import soft
+from weakseg.crf.params import SEC, CRFParams
+from weakseg.images.resizing import upsample_aligned
+from weakseg.supervision.seeds import refined_seeds, seeds_from_cams
 
 NO_PAIRS = CRFParams(0, 80, 13, 0, 3, steps=5)
 TAU = 0.3
@@ -36,20 +37,18 @@ def test_the_crf_moves_a_seed_to_the_edge_in_the_photo() -> None:
     """A heat map that falls 8 px short of the bright half's border is brought to it, and not beyond."""
     cam = np.where(np.arange(60) < 22, 1, 0.2)[None, None].repeat(2, 1)
     plain = seeds_from_cams(cam, [5], 40, 60, TAU)
-    refined = refined_seeds(photo(), cam, [5], TAU, lattice.SEC)
+    refined = refined_seeds(photo(), cam, [5], TAU, SEC)
     assert plain[20].tolist() == [5] * 22 + [0] * 38
     assert refined[20].tolist() == [5] * 30 + [0] * 30
 
 
 def test_scores_are_the_log_odds_against_the_background() -> None:
     image, cams, labels = photo(), random_cams(2), [4, 2]
-    classes, scores = refined_scores(image, cams, labels, TAU, lattice.SEC)
+    classes, scores = refined_scores(image, cams, labels, TAU, SEC)
     assert classes.dtype == np.uint8 and scores.dtype == np.float32
-    np.testing.assert_array_equal(
-        np.where(scores >= 0.5, classes, 0), refined_seeds(image, cams, labels, TAU, lattice.SEC)
-    )
+    np.testing.assert_array_equal(np.where(scores >= 0.5, classes, 0), refined_seeds(image, cams, labels, TAU, SEC))
     unary = [np.maximum(one / one.max(), 1e-5) for one in upsample_aligned(cams, 40, 60)]
-    log_q = lattice.soft(image, np.log(np.stack([*unary, np.full((40, 60), TAU)])), lattice.SEC)
+    log_q = soft(image, np.log(np.stack([*unary, np.full((40, 60), TAU)])), SEC)
     odds = np.exp(log_q[:2].max(0) - log_q[2])
     np.testing.assert_allclose(1e4 ** (2 * scores - 1), odds, rtol=1e-3)
     np.testing.assert_array_equal(classes, np.array(labels)[log_q[:2].argmax(0)])
@@ -57,14 +56,14 @@ def test_scores_are_the_log_odds_against_the_background() -> None:
 
 def test_scores_use_the_whole_range_and_stay_in_it() -> None:
     cam = np.array([[[1.0, 0.0]]])
-    _, scores = refined_scores(photo(), cam, [1], TAU, lattice.SEC)
+    _, scores = refined_scores(photo(), cam, [1], TAU, SEC)
     assert 0 <= scores.min() < 0.1 and 0.9 < scores.max() <= 1
 
 
 @pytest.mark.parametrize("cams", [np.zeros((0, 4, 4)), np.zeros((1, 4, 4))], ids=["no labels", "no evidence"])
 def test_without_evidence_all_is_background(cams: npt.NDArray[np.float64]) -> None:
     labels = [3] * len(cams)
-    assert not refined_seeds(photo(), cams, labels, TAU, lattice.SEC).any()
-    classes, scores = refined_scores(photo(), cams, labels, TAU, lattice.SEC)
+    assert not refined_seeds(photo(), cams, labels, TAU, SEC).any()
+    classes, scores = refined_scores(photo(), cams, labels, TAU, SEC)
     assert classes.shape == scores.shape == (40, 60)
     assert scores.max() < 0.5

@@ -8,11 +8,16 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from weakseg import lattice, seed_charts, seed_quality
-from weakseg.artifacts import ImageArchive, Record, label_image, write_images, write_table
-from weakseg.precision_recall import LabelCounts, count_labels, summarize
-from weakseg.seed_crf import refined_seeds
-from weakseg.seeds import seeds_from_cams
+from weakseg.crf.params import SEC, CRFParams
+from weakseg.evaluation import seed_quality
+from weakseg.evaluation.curves import CURVE_COLUMNS, curve_rows, read_curve
+from weakseg.evaluation.precision_recall import LabelCounts, count_labels, mean_precision_and_recall
+from weakseg.files.archives import ImageArchive, write_images
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import Record
+from weakseg.files.tables import write_table
+from weakseg.report import seed_charts
+from weakseg.supervision.seeds import refined_seeds, seeds_from_cams
 
 HEIGHT, WIDTH, NUM_CLASSES = 24, 30, 5
 LABELS = {"a": (1, 3), "b": (4,), "c": (), "d": (2, 3, 4)}
@@ -49,7 +54,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def counted(
-    photos: list[seed_quality.PhotoMaps], truth: ImageArchive, threshold: float, crf: lattice.CRFParams | None
+    photos: list[seed_quality.PhotoMaps], truth: ImageArchive, threshold: float, crf: CRFParams | None
 ) -> dict[str, float]:
     """What table 2 measures, of seeds made at one threshold."""
     counts = LabelCounts.zeros(NUM_CLASSES)
@@ -59,7 +64,7 @@ def counted(
         else:
             seeds = refined_seeds(np.asarray(Image.open(record.image)), maps, labels, threshold, crf)
         counts += count_labels(truth[record.image_id], seeds, NUM_CLASSES)
-    return summarize(counts)
+    return mean_precision_and_recall(counts)
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.5, 0.9])
@@ -76,7 +81,7 @@ def test_a_point_of_the_curve_is_the_seeds_at_its_threshold(
 def test_with_a_crf_the_middle_of_the_curve_is_the_refined_seeds(
     photos: list[seed_quality.PhotoMaps], truth: ImageArchive
 ) -> None:
-    crf = replace(lattice.SEC, bilateral_sigma_xy=6.0)
+    crf = replace(SEC, bilateral_sigma_xy=6.0)
     curve = seed_quality.measured(photos, truth, NUM_CLASSES, crf, 0.3).curve()
     for name, value in counted(photos, truth, 0.3, crf).items():
         assert getattr(curve, name)[500] == pytest.approx(value)
@@ -87,14 +92,14 @@ def test_with_a_crf_the_middle_of_the_curve_is_the_refined_seeds(
 def test_workers_change_nothing(
     photos: list[seed_quality.PhotoMaps], truth: ImageArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = list(seed_quality.curve_rows(seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve()))
+    alone = list(curve_rows(seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve()))
     monkeypatch.setenv("WEAKSEG_WORKERS", "2")
-    assert list(seed_quality.curve_rows(seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve())) == alone
+    assert list(curve_rows(seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve())) == alone
 
 
 def test_quality_is_mean_precision_and_its_parts(photos: list[seed_quality.PhotoMaps], truth: ImageArchive) -> None:
     curve = seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve()
-    quality = seed_quality.quality(curve, 4, 87.2)
+    quality = seed_quality.seeder_metrics(curve, 4, 87.2)
     above = [index for index, recall in enumerate(curve.foreground_recall) if recall > 0.2]
     foreground = curve.foreground_precision[max(above)]  # the highest threshold has the least recall
     above = [index for index, recall in enumerate(curve.background_recall) if recall > 0.8]
@@ -110,17 +115,17 @@ def test_quality_is_mean_precision_and_its_parts(photos: list[seed_quality.Photo
 
 def test_without_photos_nothing_is_known(truth: ImageArchive) -> None:
     curve = seed_quality.measured([], truth, NUM_CLASSES, None, 0.2).curve()
-    quality = seed_quality.quality(curve, 0, None)
+    quality = seed_quality.seeder_metrics(curve, 0, None)
     assert np.isnan(quality["mean_precision"]) and quality["images"] == 0
-    assert all(row["foreground_recall"] == "" for row in seed_quality.curve_rows(curve))
+    assert all(row["foreground_recall"] == "" for row in curve_rows(curve))
 
 
 def test_curves_survive_the_file(photos: list[seed_quality.PhotoMaps], truth: ImageArchive, tmp_path: Path) -> None:
     curve = seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve()
-    write_table(tmp_path / "curve.csv", seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
-    read = seed_quality.read_curve(tmp_path / "curve.csv")
+    write_table(tmp_path / "curve.csv", curve_rows(curve), list(CURVE_COLUMNS))
+    read = read_curve(tmp_path / "curve.csv")
     np.testing.assert_allclose(read["threshold"], np.arange(1001) / 1000)
-    for name in seed_quality.CURVE_COLUMNS[1:]:
+    for name in CURVE_COLUMNS[1:]:
         np.testing.assert_allclose(read[name], 100 * getattr(curve, name)[:-1], atol=1e-3)
     assert np.isnan(read["foreground_precision"]).any() or read["foreground_precision"].min() >= 0
 
@@ -155,8 +160,8 @@ def test_the_chart_shows_each_curve_and_is_reproducible(
     photos: list[seed_quality.PhotoMaps], truth: ImageArchive, tmp_path: Path
 ) -> None:
     curve = seed_quality.measured(photos, truth, NUM_CLASSES, None, 0.2).curve()
-    write_table(tmp_path / "curve.csv", seed_quality.curve_rows(curve), list(seed_quality.CURVE_COLUMNS))
-    read = seed_quality.read_curve(tmp_path / "curve.csv")
+    write_table(tmp_path / "curve.csv", curve_rows(curve), list(CURVE_COLUMNS))
+    read = read_curve(tmp_path / "curve.csv")
     lower = {name: values * 0.8 for name, values in read.items()}
     one, both = seed_charts.seeder_chart({"x": read}), seed_charts.seeder_chart({"x": read, "y": lower})
     assert both == seed_charts.seeder_chart({"x": read, "y": lower})

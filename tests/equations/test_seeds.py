@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import zoom
 
-from weakseg.seeds import seed_scores, seeds_from_cams, upsample_aligned
+from weakseg.cams.label_scores import seed_scores
+from weakseg.images.resizing import upsample_aligned
+from weakseg.supervision.seeds import seeds_from_cams
 
 
 def slow_upsample(grid, height, width):

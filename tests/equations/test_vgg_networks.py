@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakseg.optimization import parameter_groups, poly_schedule, step_schedule
-from weakseg.vgg import VGG16Backbone, VGGTrunk, vgg_classifier, vgg_gap, vgg_largefov
+from weakseg.networks.backbones.vgg16 import vgg_classifier, vgg_gap, vgg_largefov
+from weakseg.networks.backbones.vgg_trunk import VGG16Backbone, VGGTrunk
+from weakseg.training.optimization import parameter_groups, poly_schedule, step_schedule
 
 GAP_TABLE = [
     # kind, heat map side, fc6 (kernel, dilation), fc7 (kernel, dilation), strides of pool1 .. 5, pool kernel

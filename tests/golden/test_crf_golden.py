@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from weakseg.crf import SEC, mean_field
+from weakseg.crf.dense_crf import mean_field
+from weakseg.crf.params import SEC
 
 GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "sec_losses.npz"
 pytestmark = pytest.mark.skipif(not GOLDEN.exists(), reason="shared/golden/sec_losses.npz is not beside the repo")

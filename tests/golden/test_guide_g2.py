@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from weakseg.guides import fuse_g2
+from weakseg.supervision.guides import fuse_g2
 
 RECORDING = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "guide_g2.npz"
 NUM_CASES = 12

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakseg.losses import constrain_loss, expand_loss, floored_softmax, seed_loss
+from weakseg.losses.sec import constrain_loss, expand_loss, floored_softmax, seed_loss
 
 RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "sec_losses.npz"
 pytestmark = pytest.mark.skipif(not RECORDED.is_file(), reason="shared/golden/sec_losses.npz is not there")

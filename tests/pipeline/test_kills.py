@@ -47,7 +47,7 @@ def stand_still():
 
 def counting_crc32(*arguments):
     global calls
-    if sys._getframe(1).f_globals.get("__name__") == "weakseg.unfinished":
+    if sys._getframe(1).f_globals.get("__name__") == "weakseg.batch.partial_results":
         calls += 1
         if calls == 6:
             stand_still()

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tiny_repo import COPIED, ROOT, Repo, tiny_params
 
-from weakseg.label_files import read_annotation
-from weakseg.toy import write_toy
+from weakseg.datasets.label_files import read_annotation
+from weakseg.toy.drawn_set import write_toy
 
 NUM_TRAIN, NUM_VAL, NUM_TEST = 14, 2, 2
 

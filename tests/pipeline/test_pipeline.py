@@ -18,16 +18,12 @@ from PIL import Image
 from tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, STEPS, Repo, stages_run, tiny_params
 
 from weakseg import load_segmenter
-from weakseg.artifacts import (
-    ArrayArchive,
-    ImageArchive,
-    Record,
-    read_class_names,
-    read_cues,
-    read_maps,
-    voc_palette,
-)
-from weakseg.photos import read_photo
+from weakseg.files.archives import ArrayArchive, ImageArchive
+from weakseg.files.class_names import read_class_names
+from weakseg.files.label_masks import voc_palette
+from weakseg.files.manifest import Record
+from weakseg.files.maps import read_cues, read_maps
+from weakseg.images.photos import read_photo
 
 
 def of_experiments(names: Sequence[str], *stages: str) -> set[str]:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from weakseg.artifacts import ArrayArchive, cue_arrays, read_maps, read_table, write_arrays
-from weakseg.toy import write_toy
+from weakseg.files.archives import ArrayArchive, write_arrays
+from weakseg.files.maps import cue_arrays, read_maps
+from weakseg.files.tables import read_table
+from weakseg.toy.drawn_set import write_toy
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from weakseg.artifacts import Record, read_manifest
+from weakseg.files.manifest import Record, read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from weakseg.artifacts import Record, SaliencyRecord
+from weakseg.files.manifest import Record, SaliencyRecord
 
 RECORD = Record("a", "train", "photos/a.jpg", "masks/a.png", 12, 10, (1, 20), "0f" * 32)
 RECORDS = [

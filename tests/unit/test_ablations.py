@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from weakseg.params import CRF, InferenceCRF, Params, read_params
-from weakseg.published import read_published
+from weakseg.report.published import read_published
+from weakseg.settings.params import Params
+from weakseg.settings.reading import read_params
+from weakseg.settings.supervision import CRF, InferenceCRF
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "ablations" / "params.yaml"

@@ -19,10 +19,16 @@ import pytest
 from archive_cases import RECORDS, SALIENCY_RECORD, arrays, labels_of
 from PIL import Image
 
-from weakseg import artifacts
-from weakseg.artifacts import ArrayArchive, ImageArchive
 from weakseg.errors import UserError
-from weakseg.zip_index import ZipIndex
+from weakseg.files import archives
+from weakseg.files.archives import ArrayArchive, ImageArchive, write_arrays, write_images
+from weakseg.files.atomic import write_text
+from weakseg.files.class_names import read_class_names, write_class_names
+from weakseg.files.label_masks import label_image, voc_palette
+from weakseg.files.manifest import read_manifest, read_saliency_manifest, write_manifest, write_saliency_manifest
+from weakseg.files.maps import cue_arrays, map_arrays, read_cues, read_maps
+from weakseg.files.tables import read_json, read_table, write_json, write_table
+from weakseg.files.zip_index import ZipIndex
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_arrays_come_back_here_and_through_numpy(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "x.npz"
-    artifacts.write_arrays(path, arrays())
+    write_arrays(path, arrays())
     archive = ArrayArchive(path)
     assert archive.names() == [key for key, _ in arrays()]
     with np.load(path, allow_pickle=False) as loaded:
@@ -48,7 +54,7 @@ def test_arrays_come_back_here_and_through_numpy(tmp_path: Path) -> None:
 def test_images_come_back_as_label_pictures_in_voc_colours(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     grey = np.arange(63, dtype=np.uint8).reshape(7, 9)
-    artifacts.write_images(path, [("a", artifacts.label_image(labels_of(0))), ("b", Image.fromarray(grey))])
+    write_images(path, [("a", label_image(labels_of(0))), ("b", Image.fromarray(grey))])
     archive = ImageArchive(path)
     assert archive.names() == ["a", "b"] and "a" in archive and "a.png" not in archive
     np.testing.assert_array_equal(archive["a"], labels_of(0))
@@ -58,12 +64,12 @@ def test_images_come_back_as_label_pictures_in_voc_colours(tmp_path: Path) -> No
         assert [info.compress_type for info in stored.infolist()] == [zipfile.ZIP_STORED] * 2
         picture = Image.open(BytesIO(stored.read("a.png")))
     assert picture.mode == "P"
-    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), artifacts.voc_palette()[labels_of(0)])
+    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), voc_palette()[labels_of(0)])
 
 
 def test_one_bit_pictures_are_read_as_0_and_255(tmp_path: Path) -> None:
     bits = labels_of(1) > 0
-    artifacts.write_images(tmp_path / "x.zip", [("a", Image.fromarray(bits))])
+    write_images(tmp_path / "x.zip", [("a", Image.fromarray(bits))])
     np.testing.assert_array_equal(ImageArchive(tmp_path / "x.zip")["a"], np.where(bits, 255, 0))
 
 
@@ -72,19 +78,19 @@ def test_cues_come_back_bit_by_bit(tmp_path: Path, shape: tuple[int, int, int]) 
     cues = np.random.default_rng(0).random(shape) < 0.3
     cues[1:2] = False  # a class without a cue
     none = np.zeros(shape, bool)
-    items = [*artifacts.cue_arrays("a", cues), *artifacts.cue_arrays("none", none)]
-    artifacts.write_arrays(tmp_path / "x.npz", items)
+    items = [*cue_arrays("a", cues), *cue_arrays("none", none)]
+    write_arrays(tmp_path / "x.npz", items)
     archive = ArrayArchive(tmp_path / "x.npz")
-    np.testing.assert_array_equal(artifacts.read_cues(archive, "a"), cues)
-    np.testing.assert_array_equal(artifacts.read_cues(archive, "none"), none)
-    assert artifacts.read_cues(archive, "a").dtype == bool
+    np.testing.assert_array_equal(read_cues(archive, "a"), cues)
+    np.testing.assert_array_equal(read_cues(archive, "none"), none)
+    assert read_cues(archive, "a").dtype == bool
     np.testing.assert_array_equal(archive["a/labels"], [c for c in range(shape[0]) if cues[c].any()])
 
 
 def test_maps_come_back_in_half_precision(tmp_path: Path) -> None:
     maps = np.random.default_rng(0).normal(0, 10, (2, 5, 6))
-    artifacts.write_arrays(tmp_path / "x.npz", artifacts.map_arrays("a", np.array([4, 200]), maps))
-    labels, back = artifacts.read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
+    write_arrays(tmp_path / "x.npz", map_arrays("a", np.array([4, 200]), maps))
+    labels, back = read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
     np.testing.assert_array_equal(labels, [4, 200])
     np.testing.assert_array_equal(back, maps.astype(np.float16).astype(np.float32))
     assert back.dtype == np.float32 and labels.dtype == np.uint8
@@ -92,27 +98,27 @@ def test_maps_come_back_in_half_precision(tmp_path: Path) -> None:
 
 def test_manifests_come_back_by_split_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
-    artifacts.write_manifest(path, RECORDS)
-    assert artifacts.read_manifest(path) == RECORDS
-    assert artifacts.read_manifest(path, "val") == RECORDS[1:2]
-    assert artifacts.read_manifest(path, "nosuch") == []
+    write_manifest(path, RECORDS)
+    assert read_manifest(path) == RECORDS
+    assert read_manifest(path, "val") == RECORDS[1:2]
+    assert read_manifest(path, "nosuch") == []
     header = path.read_text().splitlines()[0]
     assert header == "image_id,split,image,mask,width,height,labels,sha256"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as a spreadsheet saves it
-    assert artifacts.read_manifest(path) == RECORDS
+    assert read_manifest(path) == RECORDS
 
 
 def test_saliency_manifest_keeps_every_digit_of_the_boxes(tmp_path: Path) -> None:
     records = [SALIENCY_RECORD, replace(SALIENCY_RECORD, image_id="t, u", left=0.0, right=1e-9)]
-    artifacts.write_saliency_manifest(tmp_path / "x.csv", records)
-    assert artifacts.read_saliency_manifest(tmp_path / "x.csv") == records
+    write_saliency_manifest(tmp_path / "x.csv", records)
+    assert read_saliency_manifest(tmp_path / "x.csv") == records
 
 
 def test_class_names_stand_one_a_line_so_that_line_is_id(tmp_path: Path) -> None:
     names = ["background", "dining table", "ñandú", "sofa"]
-    artifacts.write_class_names(tmp_path / "classes.txt", names)
+    write_class_names(tmp_path / "classes.txt", names)
     assert (tmp_path / "classes.txt").read_bytes().decode() == "background\ndining table\nñandú\nsofa\n"
-    assert artifacts.read_class_names(tmp_path / "classes.txt") == names
+    assert read_class_names(tmp_path / "classes.txt") == names
 
 
 def test_json_has_plain_numbers_of_two_decimals_and_null_for_what_is_unknown(tmp_path: Path) -> None:
@@ -120,20 +126,18 @@ def test_json_has_plain_numbers_of_two_decimals_and_null_for_what_is_unknown(tmp
         "miou": np.float64(12.345678), "nan": float("nan"), "inf": np.float32(np.inf), "count": np.int64(3), "list": np.eye(2),
         "deep": {1: (0.1, None, "x", True)},
     }  # fmt: skip
-    artifacts.write_json(tmp_path / "x.json", content)
+    write_json(tmp_path / "x.json", content)
     expected = {
         "miou": 12.35, "nan": None, "inf": None, "count": 3, "list": [[1, 0], [0, 1]], "deep": {"1": [0.1, None, "x", True]},
     }  # fmt: skip
     assert json.loads((tmp_path / "x.json").read_text()) == expected
-    assert artifacts.read_json(tmp_path / "x.json") == expected
+    assert read_json(tmp_path / "x.json") == expected
 
 
 def test_tables_come_back(tmp_path: Path) -> None:
-    artifacts.write_table(
-        tmp_path / "x.csv", [{"step": 10, "loss": "0.5"}, {"step": 20, "loss": 'a,"b"'}], ["step", "loss"]
-    )
+    write_table(tmp_path / "x.csv", [{"step": 10, "loss": "0.5"}, {"step": 20, "loss": 'a,"b"'}], ["step", "loss"])
     rows = [{"step": "10", "loss": "0.5"}, {"step": "20", "loss": 'a,"b"'}]
-    assert artifacts.read_table(tmp_path / "x.csv", ["loss"]) == rows
+    assert read_table(tmp_path / "x.csv", ["loss"]) == rows
 
 
 def test_palette_is_vocs() -> None:
@@ -141,21 +145,21 @@ def test_palette_is_vocs() -> None:
         0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 8: (64, 0, 0), 15: (192, 128, 128),
         16: (0, 64, 0), 20: (0, 64, 128), 255: (224, 224, 192),
     }  # fmt: skip
-    palette = artifacts.voc_palette()
+    palette = voc_palette()
     assert palette.shape == (256, 3) and palette.dtype == np.uint8
     assert {index: tuple(palette[index].tolist()) for index in known} == known
     assert len(np.unique(palette, axis=0)) == 256
-    np.testing.assert_array_equal(artifacts.voc_palette(21), palette[:21])
+    np.testing.assert_array_equal(voc_palette(21), palette[:21])
 
 
 # --- the same content gives the same bytes -----------------------------------------------------------------------------
 
 
 def write_everything(folder: Path) -> dict[str, bytes]:
-    artifacts.write_arrays(folder / "x.npz", arrays())
-    artifacts.write_images(folder / "x.zip", [("a", artifacts.label_image(labels_of(0)))])
-    artifacts.write_manifest(folder / "manifest.csv", RECORDS)
-    artifacts.write_json(folder / "x.json", {"b": 1, "a": 0.1})
+    write_arrays(folder / "x.npz", arrays())
+    write_images(folder / "x.zip", [("a", label_image(labels_of(0)))])
+    write_manifest(folder / "manifest.csv", RECORDS)
+    write_json(folder / "x.json", {"b": 1, "a": 0.1})
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -178,9 +182,9 @@ def test_bytes_do_not_depend_on_clock_time_zone_or_umask(tmp_path: Path, monkeyp
 
 def test_bytes_depend_on_the_content_only_not_on_memory_layout(tmp_path: Path) -> None:
     array = np.arange(12.0).reshape(3, 4)
-    artifacts.write_arrays(tmp_path / "c.npz", [("x", array)])
-    artifacts.write_arrays(tmp_path / "f.npz", [("x", np.asfortranarray(array))])
-    artifacts.write_arrays(tmp_path / "view.npz", [("x", np.repeat(array, 2, 1)[:, ::2])])
+    write_arrays(tmp_path / "c.npz", [("x", array)])
+    write_arrays(tmp_path / "f.npz", [("x", np.asfortranarray(array))])
+    write_arrays(tmp_path / "view.npz", [("x", np.repeat(array, 2, 1)[:, ::2])])
     assert (
         (tmp_path / "c.npz").read_bytes() == (tmp_path / "f.npz").read_bytes() == (tmp_path / "view.npz").read_bytes()
     )
@@ -190,7 +194,7 @@ def test_bytes_depend_on_the_content_only_not_on_memory_layout(tmp_path: Path) -
 def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:
-        artifacts.write_text(tmp_path / "x", "text")
+        write_text(tmp_path / "x", "text")
         after = os.umask(before)
     finally:
         os.umask(before)
@@ -216,7 +220,7 @@ def test_an_exception_while_streaming_leaves_what_was_there(
         raise error
 
     with pytest.raises(type(error)) as caught:
-        artifacts.write_arrays(path, items())
+        write_arrays(path, items())
     assert caught.value is error
     assert [p.name for p in tmp_path.iterdir()] == ([] if old is None else ["x.npz"])
     assert (path.read_bytes() if path.exists() else None) == old
@@ -227,18 +231,17 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from weakseg import artifacts
 from weakseg.errors import UserError
-from weakseg.zip_index import ZipIndex
+from weakseg.files import write_arrays, write_images, write_json, write_text
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 path = Path(sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
 write = {
-    "arrays": lambda: artifacts.write_arrays(path, ((str(i), noise) for i in range(5))),
-    "images": lambda: artifacts.write_images(path, ((str(i), Image.fromarray(noise)) for i in range(5))),
-    "text": lambda: artifacts.write_text(path, "x" * (1 << 17)),
-    "json": lambda: artifacts.write_json(path, {"x": "x" * (1 << 17)}),
+    "arrays": lambda: write_arrays(path, ((str(i), noise) for i in range(5))),
+    "images": lambda: write_images(path, ((str(i), Image.fromarray(noise)) for i in range(5))),
+    "text": lambda: write_text(path, "x" * (1 << 17)),
+    "json": lambda: write_json(path, {"x": "x" * (1 << 17)}),
 }[sys.argv[2]]
 try:
     write()
@@ -265,7 +268,7 @@ def test_what_killed_writers_left_is_removed_and_what_others_are_writing_is_not(
     dead.wait()
     for name in (f".x.npz.{dead.pid}.tmp", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"):
         (tmp_path / name).touch()
-    artifacts.write_text(tmp_path / "x.npz", "new")
+    write_text(tmp_path / "x.npz", "new")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"x.npz", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"}
 
@@ -286,7 +289,7 @@ def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", seen_fsync)
     monkeypatch.setattr(os, "replace", seen_replace)
-    artifacts.write_text(tmp_path / "x", "new")
+    write_text(tmp_path / "x", "new")
     temporary = str(tmp_path / f".x.{os.getpid()}.tmp")
     assert calls == [("fsync", temporary), ("replace", str(tmp_path / "x")), ("fsync", str(tmp_path))]
 
@@ -294,10 +297,10 @@ def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/x\.txt: cannot be written"):
-        artifacts.write_text(tmp_path / "file" / "x.txt", "text")
+        write_text(tmp_path / "file" / "x.txt", "text")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="folder: cannot be written"):
-        artifacts.write_text(tmp_path / "folder", "text")
+        write_text(tmp_path / "folder", "text")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
@@ -311,12 +314,12 @@ def test_items_are_written_one_at_a_time(tmp_path: Path) -> None:
             assert sum(reference() is not None for reference in alive) <= 2
             yield str(index), array
 
-    artifacts.write_arrays(tmp_path / "x.npz", items())
+    write_arrays(tmp_path / "x.npz", items())
     assert len(ArrayArchive(tmp_path / "x.npz").names()) == 20
 
 
 def test_archives_travel_to_worker_processes_by_name_alone(tmp_path: Path) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.zeros(100_000))])
+    write_arrays(tmp_path / "x.npz", [("a", np.zeros(100_000))])
     archive = ArrayArchive(tmp_path / "x.npz")
     sent = pickle.dumps(archive)
     assert len(sent) < 1000
@@ -327,15 +330,15 @@ def test_a_process_opens_an_archive_once_however_often_it_is_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As worker processes are, with every photo."""
-    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
+    write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
     handed_over = pickle.dumps(ArrayArchive(tmp_path / "x.npz"))
     assert len(handed_over) < 300
     opened = []
-    monkeypatch.setattr(artifacts, "ZipIndex", lambda infos: opened.append(1) or ZipIndex(infos))
+    monkeypatch.setattr(archives, "ZipIndex", lambda infos: opened.append(1) or ZipIndex(infos))
     for _ in range(5):
         assert pickle.loads(handed_over)["a"].tolist() == [0, 1, 2]
     assert not opened
-    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(4))])
+    write_arrays(tmp_path / "x.npz", [("a", np.arange(4))])
     for _ in range(5):
         assert pickle.loads(handed_over)["a"].tolist() == [0, 1, 2, 3]
     assert len(opened) == 1

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg.backbones import EfficientNetLite0, lite0_wheel_weights
 from weakseg.errors import UserError
+from weakseg.networks.backbones.efficientnet import EfficientNetLite, wheel_weights
 
 # EfficientNet-lite0 block by block: kernel, stride, expansion, output channels (Tan & Le 2019)
 BLOCKS = [
@@ -25,11 +25,11 @@ BLOCKS = [
 
 @pytest.fixture(scope="module")
 def weights() -> Mapping[str, Tensor]:
-    return lite0_wheel_weights()
+    return wheel_weights("efficientnet_lite0")
 
 
-def lite0(weights: Mapping[str, Tensor], output_stride: int, dilate: bool = True) -> EfficientNetLite0:
-    backbone = EfficientNetLite0(output_stride, dilate)
+def lite0(weights: Mapping[str, Tensor], output_stride: int, dilate: bool = True) -> EfficientNetLite:
+    backbone = EfficientNetLite("efficientnet_lite0", output_stride, dilate)
     backbone.load_wheel(weights)
     return backbone.eval()
 
@@ -118,9 +118,9 @@ def test_dropping_strides_without_dilation_is_another_network(weights: Mapping[s
 # --- where a cell sits -----------------------------------------------------------------------------------------
 
 
-def mean_network(output_stride: int) -> EfficientNetLite0:
+def mean_network(output_stride: int) -> EfficientNetLite:
     """Every convolution is a weighted mean, most of it of the middle tap: symmetric, and linear for small inputs."""
-    backbone = EfficientNetLite0(output_stride).double().eval()
+    backbone = EfficientNetLite("efficientnet_lite0", output_stride).double().eval()
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             middle, taps = module.kernel_size[0] // 2, module.weight[0].numel()
@@ -131,7 +131,7 @@ def mean_network(output_stride: int) -> EfficientNetLite0:
 
 
 @torch.no_grad()
-def response(backbone: EfficientNetLite0, side: int, row: int, column: int) -> tuple[Tensor, ...]:
+def response(backbone: EfficientNetLite, side: int, row: int, column: int) -> tuple[Tensor, ...]:
     """What one brighter pixel adds to the maps at stride 8 and at the output stride."""
     images = torch.full((2, 3, side, side), 128.0, dtype=torch.float64)
     images[1, :, row, column] += 1
@@ -181,7 +181,7 @@ def test_mirrored_photos_have_mirrored_maps(output_stride: int) -> None:
 @pytest.mark.parametrize("dilate", [True, False])
 @torch.no_grad()
 def test_strides_and_continuation(output_stride: int, dilate: bool) -> None:
-    backbone, images = EfficientNetLite0(output_stride, dilate).eval(), photos(97)
+    backbone, images = EfficientNetLite("efficientnet_lite0", output_stride, dilate).eval(), photos(97)
     low, high = backbone(images)
     assert low.shape == (2, backbone.low_channels, 13, 13)
     assert high.shape == (2, backbone.channels, 96 // output_stride + 1, 96 // output_stride + 1)
@@ -196,4 +196,4 @@ def test_missing_or_damaged_weights_are_named(tmp_path: Path) -> None:
     text.write_text("no weights")
     for path, reason in ((missing, "not found"), (text, "not a weights file")):
         with pytest.raises(UserError, match=rf"{path.name}: .*{reason}"):
-            lite0_wheel_weights(path)
+            wheel_weights("efficientnet_lite0", path)

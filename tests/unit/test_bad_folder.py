@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from weakseg.artifacts import read_manifest
-from weakseg.photos import read_photo
+from weakseg.files.manifest import read_manifest
+from weakseg.images.photos import read_photo
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 24, 16

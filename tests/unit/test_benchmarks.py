@@ -8,8 +8,9 @@ import torch
 
 from benchmarks import evaluation, expand_optimum, guides, loading, losses_step, training_step
 from benchmarks.pipeline import costs
-from weakseg.artifacts import IGNORE_INDEX, read_cues
-from weakseg.photos import photo_size
+from weakseg.files.label_masks import IGNORE_INDEX
+from weakseg.files.maps import read_cues
+from weakseg.images.photos import photo_size
 
 LOG = """
 Running stage 'make_toy':

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.models import vgg16
 
-from weakseg.caffe_weights import load_caffe_vgg16, read_caffe_layers
 from weakseg.errors import UserError
-from weakseg.networks import build_segmenter, load_pretrained, normalization_of
-from weakseg.normalization import Normalization
-from weakseg.pretrained import load_torchvision_vgg16, read_state_dict, thin_out
-from weakseg.vgg import VGG16Backbone, vgg_classifier, vgg_gap, vgg_largefov
+from weakseg.networks.backbones.caffe_weights import load_caffe_vgg16, read_caffe_layers
+from weakseg.networks.backbones.vgg16 import vgg_classifier, vgg_gap, vgg_largefov
+from weakseg.networks.backbones.vgg_trunk import VGG16Backbone
+from weakseg.networks.backbones.vgg_weights import load_torchvision_vgg16, thin_out
+from weakseg.networks.normalization import Normalization
+from weakseg.networks.registry import build_segmenter, load_pretrained, normalization_of
+from weakseg.networks.weights import read_state_dict
 
 IMAGES = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(1)).float()
 

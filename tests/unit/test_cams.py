@@ -6,15 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import backprop, cams, classification
-from weakseg.artifacts import Record
-from weakseg.params import Cam
+from weakseg.cams import backprop
+from weakseg.cams.heat_maps import HeatMapTask, activation_gradient, gradient_saliency, heat_maps
+from weakseg.files.manifest import Record
+from weakseg.images.resizing import input_size
+from weakseg.settings.networks import Cam
+from weakseg.training import classification
 
 CPU = torch.device("cpu")
 
@@ -68,7 +70,7 @@ def maps_of(image: npt.NDArray[np.uint8], **changes: object) -> npt.NDArray[np.f
 def maps_by(
     network: nn.Module, image: npt.NDArray[np.uint8], labels: list[int], settings_: Cam
 ) -> npt.NDArray[np.float32]:
-    (maps,) = cams.heat_maps(network, [image], [np.array(labels, np.intp)], settings_, CPU)
+    (maps,) = heat_maps(network, [image], [np.array(labels, np.intp)], settings_, CPU)
     return maps
 
 
@@ -78,7 +80,7 @@ def maps_by(
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(33, 700), st.sampled_from(["warp", "aspect"]))
 def test_input_sides_are_on_the_grid(height: int, width: int, side_px: float, geometry: str) -> None:
-    sides = cams.input_size(height, width, side_px, geometry)
+    sides = input_size(height, width, side_px, geometry)
     assert all((side - 1) % 16 == 0 and side >= 33 for side in sides)
     if geometry == "warp":
         assert sides[0] == sides[1]
@@ -89,11 +91,11 @@ def test_input_sides_are_on_the_grid(height: int, width: int, side_px: float, ge
 
 
 def test_input_size_by_hand() -> None:
-    assert cams.input_size(375, 500, 321, "aspect") == (241, 321)
-    assert cams.input_size(500, 375, 321, "aspect") == (321, 241)
-    assert cams.input_size(375, 500, 321, "warp") == (321, 321)
-    assert cams.input_size(375, 500, 160.5, "warp") == (161, 161)
-    assert cams.input_size(20, 500, 321, "aspect") == (33, 321)
+    assert input_size(375, 500, 321, "aspect") == (241, 321)
+    assert input_size(500, 375, 321, "aspect") == (321, 241)
+    assert input_size(375, 500, 321, "warp") == (321, 321)
+    assert input_size(375, 500, 160.5, "warp") == (161, 161)
+    assert input_size(20, 500, 321, "aspect") == (33, 321)
 
 
 # --- the gradient ------------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def test_gradient_saliency_by_hand_and_by_finite_differences() -> None:
     low = network.stride8(images)
     weights = network.classify.double().sum(0)[None, :, 0, 0, None, None]
     by_hand = (weights * (1 - torch.tanh(low) ** 2) / low[0, 0].numel()).abs().amax(1, keepdim=True)
-    saliency = cams.gradient_saliency(network, images)
+    saliency = gradient_saliency(network, images)
     assert saliency.shape == (1, 1, 5, 6)
     torch.testing.assert_close(saliency, by_hand, rtol=1e-9, atol=0)
 
@@ -120,9 +122,9 @@ def test_gradient_saliency_keeps_photos_apart_and_leaves_the_network_alone() -> 
     network = Stub()
     network.classify = nn.Parameter(network.classify)
     images = torch.from_numpy(np.stack([photo(33, 33), photo(33, 33)[::-1]])).permute(0, 3, 1, 2)
-    both = cams.gradient_saliency(network, images)
+    both = gradient_saliency(network, images)
     for index in range(2):
-        torch.testing.assert_close(both[index], cams.gradient_saliency(network, images[index : index + 1])[0])
+        torch.testing.assert_close(both[index], gradient_saliency(network, images[index : index + 1])[0])
     assert network.classify.grad is None
 
 
@@ -224,7 +226,7 @@ def test_activation_gradient_by_hand() -> None:
     product = (low * gradient).clamp(min=0).sum(1)[None]
     padded = functional.pad(product, (1, 1, 1, 1), value=float("nan"))
     by_hand = functional.unfold(padded.flatten(0, 1)[:, None], 3).nanmean(1).view(1, 2, 5, 6)
-    maps = cams.activation_gradient(network, images, torch.tensor([[2, 0]]))
+    maps = activation_gradient(network, images, torch.tensor([[2, 0]]))
     torch.testing.assert_close(maps.double(), by_hand, rtol=1e-5, atol=0)
 
 
@@ -232,7 +234,7 @@ def test_finer_maps_are_added_each_over_its_maximum() -> None:
     image = photo(65, 49)
     coarse = np.maximum(maps_of(image), 0)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    finer = cams.activation_gradient(Stub(), pixels, torch.tensor([[2, 0]]))[0].numpy()
+    finer = activation_gradient(Stub(), pixels, torch.tensor([[2, 0]]))[0].numpy()
     expected = coarse / coarse.max((1, 2), keepdims=True) + finer / finer.max((1, 2), keepdims=True)
     np.testing.assert_allclose(maps_of(image, gradient_scales=[1.0]), expected, atol=1e-5)
 
@@ -262,11 +264,11 @@ def record(path: Path, labels: tuple[int, ...]) -> Record:
 
 def test_photo_maps_name_their_classes(tmp_path: Path) -> None:
     image, one = photo(65, 49), record(tmp_path / "a.png", (1, 3))
-    ((labels, maps),) = cams.PhotoMaps(tmp_path, cam()).results(Stub(), [one], [image], CPU)
+    ((labels, maps),) = HeatMapTask(tmp_path, cam()).results(Stub(), [one], [image], CPU)
     assert labels.tolist() == [1, 3]
     np.testing.assert_array_equal(maps, maps_of(image)[::-1])  # class ids 1 and 3 are scores 0 and 2
     background = cam(method="background_gradient")
-    ((labels, maps),) = cams.PhotoMaps(tmp_path, background).results(Stub(), [one], [image], CPU)
+    ((labels, maps),) = HeatMapTask(tmp_path, background).results(Stub(), [one], [image], CPU)
     assert labels.tolist() == [0]
     assert maps.shape == (1, 9, 7)
 
@@ -282,7 +284,7 @@ def test_photos_in_a_batch_have_the_maps_of_each_alone(
     images = [photo(65, 49), photo(66, 49), photo(67, 50), photo(130, 98)]
     records = [record(tmp_path / f"{index}.png", labels) for index, labels in enumerate([(1,), (), (3, 5), (2,)])]
     settings_ = cam(method=method, scales=[1.0, 2.0], gradient_scales=gradient_scales, flip=True, smoothing_px=8.0)
-    task = cams.PhotoMaps(tmp_path, settings_)
+    task = HeatMapTask(tmp_path, settings_)
     assert len({task.size(image) for image in images}) == 1
     together = task.results(Stub(), records, images, CPU)
     for index, (labels, maps) in enumerate(together):
@@ -293,7 +295,7 @@ def test_photos_in_a_batch_have_the_maps_of_each_alone(
 
 
 def test_photos_that_any_scale_brings_to_different_sizes_do_not_go_together(tmp_path: Path) -> None:
-    one_scale, two_scales = (cams.PhotoMaps(tmp_path, cam(scales=scales)) for scales in ([1.0], [1.0, 2.0]))
+    one_scale, two_scales = (HeatMapTask(tmp_path, cam(scales=scales)) for scales in ([1.0], [1.0, 2.0]))
     near = photo(65, 49), photo(65, 43)
     assert one_scale.size(near[0]) == one_scale.size(near[1])
     assert two_scales.size(near[0]) != two_scales.size(near[1])

@@ -15,9 +15,14 @@ import pytest
 from archive_cases import RECORD, SALIENCY_RECORD, arrays, labels_of
 from PIL import Image
 
-from weakseg import artifacts
-from weakseg.artifacts import ArrayArchive, ImageArchive
 from weakseg.errors import UserError
+from weakseg.files.archives import ArrayArchive, ImageArchive, png_bytes, write_arrays
+from weakseg.files.atomic import read_text
+from weakseg.files.class_names import read_class_names
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import read_manifest, read_saliency_manifest, write_manifest, write_saliency_manifest
+from weakseg.files.maps import read_cues, read_maps
+from weakseg.files.tables import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,23 +54,22 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("archive", [ArrayArchive, ImageArchive])
 def test_entries_that_name_other_folders_are_refused(tmp_path: Path, name: str, archive: Callable[[Path], Any]) -> None:
     folder = tmp_path / "inner"
-    artifacts.write_arrays(folder / "x.npz", [("a", np.arange(5)), (name, np.arange(3))])
+    write_arrays(folder / "x.npz", [("a", np.arange(5)), (name, np.arange(3))])
     with pytest.raises(UserError, match=r"x\.npz: entry .* names a place outside the archive; refused"):
         archive(folder / "x.npz")
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["inner", "inner/x.npz"]
 
 
 def test_two_dots_within_a_name_are_no_other_folder(tmp_path: Path) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a..b", np.arange(5))])
+    write_arrays(tmp_path / "x.npz", [("a..b", np.arange(5))])
     assert ArrayArchive(tmp_path / "x.npz")["a..b"].shape == (5,)
 
 
 BOMB = """
 import resource, sys
 from pathlib import Path
-from weakseg.artifacts import ArrayArchive, ImageArchive
+from weakseg.files import ArrayArchive, ImageArchive
 from weakseg.errors import UserError
-from weakseg.zip_index import ZipIndex
 
 room = 400 << 20
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
@@ -105,7 +109,7 @@ def claim_bytes(path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFE])
 def test_an_entry_that_claims_gigabytes_is_refused_unread(tmp_path: Path, size: int) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
+    write_arrays(tmp_path / "x.npz", [("a", np.arange(3))])
     claim_bytes(tmp_path / "x.npz", size)
     with pytest.raises(UserError, match=rf"entry a\.npy claims {size} bytes; refused"):
         ArrayArchive(tmp_path / "x.npz")["a"]
@@ -132,7 +136,7 @@ def test_arrays_with_hostile_headers_are_refused(tmp_path: Path, content: bytes)
 
 
 def png(image: Image.Image) -> bytes:
-    return artifacts.png_bytes(image)
+    return png_bytes(image)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +177,13 @@ def test_what_is_missing_or_no_archive_is_told_by_name(tmp_path: Path, archive: 
             archive(tmp_path / name)
     with pytest.raises(UserError, match="damaged archive"):
         archive(tmp_path)
-    artifacts.write_arrays(tmp_path / "x.zip", [])
+    write_arrays(tmp_path / "x.zip", [])
     with pytest.raises(UserError, match=r"x\.zip: has no entry nosuch"):
         archive(tmp_path / "x.zip")["nosuch"]
 
 
 def test_a_truncated_archive_is_told(tmp_path: Path) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", arrays())
+    write_arrays(tmp_path / "x.npz", arrays())
     whole = (tmp_path / "x.npz").read_bytes()
     for length in range(0, len(whole) - 1, 97):
         (tmp_path / "x.npz").write_bytes(whole[:length])
@@ -188,7 +192,7 @@ def test_a_truncated_archive_is_told(tmp_path: Path) -> None:
 
 
 def test_damage_to_one_entry_leaves_the_others_readable(tmp_path: Path) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a", np.full(50, 7, np.uint8)), ("b", np.arange(3))])
+    write_arrays(tmp_path / "x.npz", [("a", np.full(50, 7, np.uint8)), ("b", np.arange(3))])
     content = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "x.npz").write_bytes(content.replace(bytes([7] * 50), bytes([7] * 49 + [8])))
     archive = ArrayArchive(tmp_path / "x.npz")
@@ -204,7 +208,7 @@ def test_random_damage_is_told_or_harmless_but_never_another_error(tmp_path: Pat
     np.save(npy, array)
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         archive.writestr("a.npy", npy.getvalue())
-        archive.writestr("a.png", png(artifacts.label_image(labels)))
+        archive.writestr("a.png", png(label_image(labels)))
     rng, told = np.random.default_rng(0), 0
     for _ in range(300):
         content = bytearray(buffer.getvalue())
@@ -241,9 +245,9 @@ UINT8, UINT16 = np.uint8, np.uint16
 def test_cues_that_contradict_themselves_are_refused(
     tmp_path: Path, labels: np.ndarray, shape: np.ndarray, bits: np.ndarray
 ) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/shape", shape), ("a/bits", bits)])
+    write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/shape", shape), ("a/bits", bits)])
     with pytest.raises(UserError, match=r"x\.npz: cues of a "):
-        artifacts.read_cues(ArrayArchive(tmp_path / "x.npz"), "a")
+        read_cues(ArrayArchive(tmp_path / "x.npz"), "a")
 
 
 @pytest.mark.parametrize(
@@ -254,14 +258,14 @@ def test_cues_that_contradict_themselves_are_refused(
     ],
 )  # fmt: skip
 def test_maps_that_contradict_themselves_are_refused(tmp_path: Path, labels: np.ndarray, maps: np.ndarray) -> None:
-    artifacts.write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/maps", maps)])
+    write_arrays(tmp_path / "x.npz", [("a/labels", labels), ("a/maps", maps)])
     with pytest.raises(UserError, match=r"x\.npz: maps of a "):
-        artifacts.read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
+        read_maps(ArrayArchive(tmp_path / "x.npz"), "a")
 
 
 def test_damaged_manifests_are_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
-    artifacts.write_manifest(path, [RECORD])
+    write_manifest(path, [RECORD])
     whole = path.read_text()
     for old, new in {
         ",12,": ",twelve,",
@@ -272,30 +276,30 @@ def test_damaged_manifests_are_told_with_what_to_do(tmp_path: Path) -> None:
         path.write_text(whole.replace(old, new))
         assert path.read_text() != whole
         with pytest.raises(UserError, match=r"manifest\.csv: damaged manifest .*dvc repro prepare"):
-            artifacts.read_manifest(path)
+            read_manifest(path)
     path.write_text(whole.replace("image_id,split", "id,part"))
     with pytest.raises(UserError, match=r"manifest\.csv: missing columns image_id, split$"):
-        artifacts.read_manifest(path)
+        read_manifest(path)
 
 
 def test_damaged_saliency_manifests_are_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "saliency.csv"
-    artifacts.write_saliency_manifest(path, [SALIENCY_RECORD])
+    write_saliency_manifest(path, [SALIENCY_RECORD])
     whole = path.read_text()
     for old, new in {"11.5": "right", ",11.5,9.25," + "3f" * 32: ""}.items():
         path.write_text(whole.replace(old, new))
         with pytest.raises(UserError, match=r"saliency\.csv: damaged manifest .*dvc repro prepare_saliency"):
-            artifacts.read_saliency_manifest(path)
+            read_saliency_manifest(path)
 
 
 def test_text_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nosuch\.txt: no such file"):
-        artifacts.read_class_names(tmp_path / "nosuch.txt")
+        read_class_names(tmp_path / "nosuch.txt")
     (tmp_path / "latin.txt").write_bytes("ñ".encode("latin-1"))
     for path in (tmp_path / "latin.txt", tmp_path):
         with pytest.raises(UserError, match="cannot be read as UTF-8 text"):
-            artifacts.read_text(path)
+            read_text(path)
     for content, reason in {"{": "not valid JSON", "[1]": "expected a JSON object"}.items():
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(UserError, match=rf"x\.json: {reason}"):
-            artifacts.read_json(tmp_path / "x.json")
+            read_json(tmp_path / "x.json")

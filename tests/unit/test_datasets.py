@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from PIL import Image
 
-from weakseg.artifacts import read_manifest, write_manifest
-from weakseg.datasets import VOC_CLASSES, scan_folder, scan_voc
-from weakseg.errors import UserError
-from weakseg.label_files import Problems, image_id_problem, read_annotation, read_image_ids, read_labels_file
+from weakseg.datasets.folder import scan_folder
+from weakseg.datasets.label_files import image_id_problem, read_annotation, read_image_ids, read_labels_file
+from weakseg.datasets.voc import scan_voc
+from weakseg.errors import Problems, UserError
+from weakseg.files.class_names import VOC_CLASSES
+from weakseg.files.manifest import read_manifest, write_manifest
 
 SHARED_VOC = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "voc"
 HEIGHT, WIDTH = 10, 12

@@ -18,22 +18,21 @@ from PIL import Image
 from torch import nn
 
 from stages import evaluate, make_cams, make_grabcut_masks, make_guides, postprocess, predict, predict_saliency
-from weakseg import distributed, lattice_pool, launch
-from weakseg.artifacts import (
-    Record,
-    SaliencyRecord,
-    label_image,
-    write_class_names,
-    write_images,
-    write_manifest,
-    write_saliency_manifest,
-)  # fmt: skip
-from weakseg.devices import compiled, worker_count
+from weakseg.batch.sharing import share
+from weakseg.crf import lattice_workers
 from weakseg.errors import UserError
-from weakseg.models import save_model
-from weakseg.networks import build_classifier, build_segmenter
-from weakseg.params import Classifier
-from weakseg.stage import run
+from weakseg.files.archives import write_images
+from weakseg.files.class_names import write_class_names
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import Record, SaliencyRecord, write_manifest, write_saliency_manifest
+from weakseg.networks.registry import build_classifier, build_segmenter
+from weakseg.networks.saved import save_model
+from weakseg.runtime import launch
+from weakseg.runtime.communication import is_first
+from weakseg.runtime.devices import compiled, worker_count
+from weakseg.runtime.stage import run
+from weakseg.settings.networks import Classifier
+from weakseg.training.parallel import batch_shares
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["background", "cat", "dog"]
@@ -133,7 +132,7 @@ def run_batch_stages(out: str) -> None:
         command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="sec", out="OUT/masks.zip"),
         command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="deeplab", out="OUT/exact.zip"),
     ]  # fmt: skip
-    if distributed.is_first():
+    if is_first():
         truth = command(evaluate, out, manifest="manifest.csv", classes="classes.txt", ground_truth="seeds.zip", raw="OUT/raw.zip",
                         crf="OUT/masks.zip", out="OUT/evaluation.npz", metrics="OUT/metrics.json")  # fmt: skip
         truth[1][:] = [part.replace("ground_truth", "ground-truth") for part in truth[1]]
@@ -183,33 +182,33 @@ def test_shares_are_all_items_in_order(count: int, of_three: Callable[[int], Non
     items, shares = list(range(count)), []
     for rank in range(3):
         of_three(rank)
-        shares.append(distributed.share(items))
+        shares.append(share(items))
     assert [item for one in shares for item in one] == items
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_shares_of_batches_are_the_batches(of_three: Callable[[int], None]) -> None:
-    assert distributed.batch_shares(6, 2, "x") == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert batch_shares(6, 2, "x") == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
     of_three(0)
-    assert distributed.batch_shares(6, 2, "x") == [[0, 1], [6, 7]]
+    assert batch_shares(6, 2, "x") == [[0, 1], [6, 7]]
     of_three(2)
-    assert distributed.batch_shares(6, 2, "x") == [[4, 5], [10, 11]]
+    assert batch_shares(6, 2, "x") == [[4, 5], [10, 11]]
 
 
 def test_a_batch_that_does_not_divide_is_refused(of_three: Callable[[int], None]) -> None:
     of_three(1)
     message = "segmenter/sec: batch_size 10 cannot be shared evenly by 3 processes; run 1, 2, 5, 10 of them"
     with pytest.raises(UserError, match=message):
-        distributed.batch_shares(10, 2, "segmenter/sec")
+        batch_shares(10, 2, "segmenter/sec")
 
 
 def test_cpus_are_shared_out(of_three: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WEAKSEG_WORKERS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(13)))
     monkeypatch.setattr(os, "cpu_count", lambda: 13)
-    assert (worker_count(), lattice_pool.default_workers()) == (13, 13)
+    assert (worker_count(), lattice_workers.default_workers()) == (13, 13)
     of_three(0)
-    assert (worker_count(), lattice_pool.default_workers()) == (4, 4)
+    assert (worker_count(), lattice_workers.default_workers()) == (4, 4)
 
 
 def test_a_job_is_wanted_only_where_asked_for_and_not_yet_there(

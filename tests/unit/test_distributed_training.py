@@ -19,12 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from tests.unit.test_distributed import SIDE_PX, small_params, start
-from weakseg import distributed, launch, training
-from weakseg.classification import classification_terms
-from weakseg.networks import build_classifier, build_segmenter
-from weakseg.objectives import SecTerms, cross_entropy_terms
-from weakseg.params import SecLoss, Training
-from weakseg.stage import run
+from weakseg.networks.registry import build_classifier, build_segmenter
+from weakseg.runtime import launch
+from weakseg.runtime.communication import is_first
+from weakseg.runtime.stage import run
+from weakseg.settings.losses import SecLoss
+from weakseg.settings.networks import Training
+from weakseg.training import loop
+from weakseg.training.classification import classification_terms
+from weakseg.training.loop import LossTerms, train
+from weakseg.training.objectives import SecTerms, cross_entropy_terms
+from weakseg.training.run import Run
 
 NAMES = ("logistic", "cross_entropy", "sec")
 STEPS, BATCH, GRID = 20, 4, 9
@@ -46,17 +51,17 @@ class Scenes:
         return {**tensors, "image_id": f"scene{index}"}
 
 
-def run_named(name: str, folder: Path) -> training.Run:
+def run_named(name: str, folder: Path) -> Run:
     values = {
         "steps": STEPS, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
         "momentum": 0.9, "weight_decay": 0.01, "checkpoint_every_steps": 5, "checkpoint_every_minutes": 60.0,
         "schedule": {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1},
     }  # fmt: skip
     settings = Training.model_validate(values)
-    return training.Run(name, settings, 0, folder / f"{name}.csv", folder / "checkpoints", "a" * 64)
+    return Run(name, settings, 0, folder / f"{name}.csv", folder / "checkpoints", "a" * 64)
 
 
-def objective(name: str) -> tuple[training.LossTerms, dict[str, float]]:
+def objective(name: str) -> tuple[LossTerms, dict[str, float]]:
     if name == "sec":
         terms = SecTerms(SecLoss.model_validate(small_params()["losses"]["sec"]), 3, 8, SIDE_PX)
         return terms, dict(terms.weights)
@@ -78,9 +83,9 @@ def train_one(name: str, folder: Path, hook: Callable[[], None] = lambda: None) 
         hook()
         return terms(network, batch)
 
-    training.LOG_EVERY_STEPS = 1
-    network = training.train(network_of(name), Scenes(), hooked, weights, run_named(name, folder))
-    if distributed.is_first():
+    loop.LOG_EVERY_STEPS = 1
+    network = train(network_of(name), Scenes(), hooked, weights, run_named(name, folder))
+    if is_first():
         torch.save(network.state_dict(), folder / f"{name}.pt")
 
 
@@ -97,7 +102,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WEAKSEG_DEVICE", "cpu")
         patch.setenv("WEAKSEG_WORKERS", "0")
-        patch.setattr(training, "LOG_EVERY_STEPS", 1)
+        patch.setattr(loop, "LOG_EVERY_STEPS", 1)
         for name in NAMES:
             train_one(name, folder)
     yield folder

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from docs import draw_pipeline
-from weakseg.params import Params
+from weakseg.settings.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = ROOT / "docs" / "parameters.md"

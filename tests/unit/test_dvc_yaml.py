@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from stages.report import sources
-from weakseg.models import DESCRIPTION, WEIGHTS
-from weakseg.params import Report
-from weakseg.test_rule import TEST_RULE
+from weakseg.inference.test_time_rule import TEST_RULE
+from weakseg.networks.saved import DESCRIPTION, WEIGHTS
+from weakseg.settings.data import Report
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from weakseg import export_onnx
-from weakseg.inference import log_probs
-from weakseg.lattice import DEEPLAB
-from weakseg.models import load_segmenter, save_model
-from weakseg.networks import BackboneName, HeadName, build_segmenter
-from weakseg.test_rule import TEST_RULE, Rule, write_rule
+from weakseg.crf.params import DEEPLAB
+from weakseg.inference import onnx
+from weakseg.inference.predict import log_probs
+from weakseg.inference.test_time_rule import TEST_RULE, Rule, write_rule
+from weakseg.networks.registry import build_segmenter
+from weakseg.networks.saved import rebuild_segmenter, save_model
 
 NETWORKS = [("efficientnet_lite0", "largefov", False), ("vgg16", "largefov", True), ("resnet101", "aspp", False)]
 
@@ -38,7 +38,7 @@ def test_scores_of_onnxruntime_are_ours(
 ) -> None:
     torch.manual_seed(0)
     names = ["background", "cat", "dog"]
-    network = build_segmenter(cast(HeadName, head), cast(BackboneName, backbone), len(names), 0.0, average_pool5a)
+    network = build_segmenter(head, backbone, len(names), 0.0, average_pool5a)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):  # as training leaves them: not all ones and zeros
             layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
@@ -48,9 +48,9 @@ def test_scores_of_onnxruntime_are_ours(
     write_rule(tmp_path / "model" / TEST_RULE, Rule("crop", None, DEEPLAB))
     out = tmp_path / "model.onnx"
     monkeypatch.setattr(sys, "argv", ["export_onnx", "--model", str(tmp_path / "model"), "--out", str(out)])
-    export_onnx.main()
+    onnx.export_onnx()
 
-    ours, _ = load_segmenter(tmp_path / "model")
+    ours, _ = rebuild_segmenter(tmp_path / "model")
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     for size in [(1, 3, 65, 65), (3, 3, 81, 49), (2, 3, 97, 113)]:
         images = np.random.default_rng(size[2]).integers(0, 256, size, dtype=np.uint8)
@@ -64,5 +64,5 @@ def test_scores_of_onnxruntime_are_ours(
     assert json.loads(metadata["test_rule"])["geometry"] == "crop"
     if backbone == "efficientnet_lite0":
         first = out.read_bytes()
-        export_onnx.main()
+        onnx.export_onnx()
         assert out.read_bytes() == first

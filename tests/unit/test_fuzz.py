@@ -17,14 +17,22 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from safetensors.torch import save
 
-from weakseg import artifacts, caffe_weights, models, params, pretrained
-from weakseg.checkpoints import Checkpoints
 from weakseg.errors import UserError
-from weakseg.published_cues import read_published_cues
+from weakseg.files.archives import ArrayArchive, ImageArchive, npy_bytes, png_bytes
+from weakseg.files.class_names import read_class_names
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import read_manifest, read_saliency_manifest
+from weakseg.files.maps import cue_arrays, map_arrays, read_cues, read_maps
+from weakseg.files.tables import read_json
+from weakseg.networks import saved as saved_networks
+from weakseg.networks.backbones import caffe_weights
+from weakseg.networks.weights import read_state_dict
+from weakseg.settings.reading import read_params
+from weakseg.supervision.published_cues import read_published_cues
+from weakseg.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW_FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -64,33 +72,33 @@ def archive_of_arrays() -> bytes:
     cues[3, :9], cues[0, 20:] = True, True
     with zipfile.ZipFile(buffer, "w") as archive:
         entries = [
-            *artifacts.cue_arrays("a", cues),
-            *artifacts.map_arrays("b", np.array([3]), np.ones((1, 5, 5), np.float32)),
+            *cue_arrays("a", cues),
+            *map_arrays("b", np.array([3]), np.ones((1, 5, 5), np.float32)),
         ]
         for key, array in entries:
-            archive.writestr(f"{key}.npy", artifacts.npy_bytes(array))
+            archive.writestr(f"{key}.npy", npy_bytes(array))
     return buffer.getvalue()
 
 
 def archive_of_images() -> bytes:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        picture = artifacts.label_image(np.arange(200, dtype=np.uint8).reshape(10, 20))
-        archive.writestr("a.png", artifacts.png_bytes(picture))
+        picture = label_image(np.arange(200, dtype=np.uint8).reshape(10, 20))
+        archive.writestr("a.png", png_bytes(picture))
     return buffer.getvalue()
 
 
 def read_arrays(path: Path) -> None:
-    archive = artifacts.ArrayArchive(path)
+    archive = ArrayArchive(path)
     for name in archive.names():
         if name in archive:
             assert isinstance(archive[name], np.ndarray)
-    assert artifacts.read_cues(archive, "a").dtype == bool
-    artifacts.read_maps(archive, "b")
+    assert read_cues(archive, "a").dtype == bool
+    read_maps(archive, "b")
 
 
 def read_images(path: Path) -> None:
-    archive = artifacts.ImageArchive(path)
+    archive = ImageArchive(path)
     assert all(archive[name].dtype == np.uint8 for name in archive.names() if name in archive)
 
 
@@ -112,7 +120,7 @@ def test_array_headers_that_lie(tmp_path: Path, kind: str, shape: tuple[int, ...
     entry = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
     with zipfile.ZipFile(tmp_path / "made.npz", "w") as archive:
         archive.writestr("a.npy", entry)
-    survives(tmp_path / "x.npz", (tmp_path / "made.npz").read_bytes(), lambda path: artifacts.ArrayArchive(path)["a"])
+    survives(tmp_path / "x.npz", (tmp_path / "made.npz").read_bytes(), lambda path: ArrayArchive(path)["a"])
 
 
 # --- tables, class names, JSON and settings ------------------------------------------------------------------------------------
@@ -129,10 +137,10 @@ CELLS = st.lists(st.sampled_from(['"', ",", "\n", "\r\n", "1e9", "-1", "\0", "na
 @given(CHANGES, CELLS)
 def test_manifests_class_names_and_json(tmp_path: Path, changes: Changes, cells: list[str]) -> None:
     readers = (
-        artifacts.read_manifest,
-        artifacts.read_saliency_manifest,
-        artifacts.read_class_names,
-        artifacts.read_json,
+        read_manifest,
+        read_saliency_manifest,
+        read_class_names,
+        read_json,
     )
     for valid in (MANIFEST, BOXED, b'{"miou": [1, 2.5, null], "iou": {"cat": 3}}'):
         more = valid + "".join(cells).encode()
@@ -143,7 +151,7 @@ def test_manifests_class_names_and_json(tmp_path: Path, changes: Changes, cells:
 
 def test_json_of_a_thousand_levels(tmp_path: Path) -> None:
     for content in (b"[" * 100_000, b'{"a":' * 100_000, b'{"a": ' + b"9" * 10_000 + b"}"):
-        survives(tmp_path / "x.json", content, artifacts.read_json)
+        survives(tmp_path / "x.json", content, read_json)
 
 
 PROFILE = (ROOT / "profiles" / "toy.yaml").read_bytes()
@@ -156,7 +164,7 @@ VALUES = st.one_of(
 @settings(fuzz, max_examples=40)
 @given(CHANGES)
 def test_params_of_damaged_text(tmp_path: Path, changes: Changes) -> None:
-    survives(tmp_path / "params.yaml", changed(PROFILE, changes), lambda path: params.read_params([path]))
+    survives(tmp_path / "params.yaml", changed(PROFILE, changes), lambda path: read_params([path]))
 
 
 @settings(fuzz, max_examples=60)
@@ -171,7 +179,7 @@ def test_params_of_wrong_type(tmp_path: Path, data: st.DataObject, value: Any) -
         inner = inner[key]
     inner[key] = value
     text = yaml.safe_dump(content, allow_unicode=True).encode(errors="surrogatepass")
-    survives(tmp_path / "params.yaml", text, lambda path: params.read_params([path]))
+    survives(tmp_path / "params.yaml", text, lambda path: read_params([path]))
 
 
 def test_params_that_would_grow_or_never_end(tmp_path: Path) -> None:
@@ -187,7 +195,7 @@ def test_params_that_would_grow_or_never_end(tmp_path: Path) -> None:
         "? {a: b}\n: c\n",
         "!!python/object/apply:os.getpid []\n",
     ):
-        survives(tmp_path / "params.yaml", text.encode(), lambda path: params.read_params([path]))
+        survives(tmp_path / "params.yaml", text.encode(), lambda path: read_params([path]))
 
 
 # --- cues as SEC's authors published them ---------------------------------------------------------------------------------------
@@ -227,7 +235,7 @@ def saved(content: Any) -> bytes:
 @given(CHANGES)
 def test_safetensors(tmp_path: Path, changes: Changes) -> None:
     content = changed(save(state_dict()), changes)
-    survives(tmp_path / models.WEIGHTS, content, lambda path: models.read_weights(path.parent))
+    survives(tmp_path / saved_networks.WEIGHTS, content, lambda path: saved_networks.read_weights(path.parent))
     survives(tmp_path / "x.safetensors", content, caffe_weights.read_caffe_layers)
 
 
@@ -246,14 +254,14 @@ TENSORS = st.fixed_dictionaries(
 def test_safetensors_headers_that_lie(tmp_path: Path, tensors: dict[str, Any], surplus: int) -> None:
     header = json.dumps(tensors).encode()
     content = max(0, len(header) + surplus).to_bytes(8, "little") + header + bytes(16)
-    survives(tmp_path / models.WEIGHTS, content, lambda path: models.read_weights(path.parent))
+    survives(tmp_path / saved_networks.WEIGHTS, content, lambda path: saved_networks.read_weights(path.parent))
 
 
 @fuzz
 @given(CHANGES)
 def test_pth_npz_and_checkpoint_files(tmp_path: Path, changes: Changes) -> None:
     weights = changed(saved(state_dict()), changes)
-    survives(tmp_path / "x.pth", weights, lambda path: pretrained.read_state_dict("vgg16", path))
+    survives(tmp_path / "x.pth", weights, lambda path: read_state_dict("vgg16", path))
     arrays = BytesIO()
     np.savez(arrays, **{"conv1_1.weight": np.ones((2, 3, 3, 3), np.float32)})
     survives(tmp_path / "x.npz", changed(arrays.getvalue(), changes), caffe_weights.read_caffe_layers)
@@ -275,8 +283,11 @@ JSON_VALUES = st.one_of(
 @given(st.sampled_from(sorted({*SEGMENTER, *CLASSIFIER})), JSON_VALUES, st.booleans())
 def test_descriptions_of_models(tmp_path: Path, key: str, value: Any, missing: bool) -> None:
     """The weights file is not there, so a sound description ends in a UserError too."""
-    for description, load in ((SEGMENTER, models.load_segmenter), (CLASSIFIER, models.load_classifier)):
+    for description, load in (
+        (SEGMENTER, saved_networks.rebuild_segmenter),
+        (CLASSIFIER, saved_networks.rebuild_classifier),
+    ):
         content = {name: kept for name, kept in {**description, key: value}.items() if name != key or not missing}
-        (tmp_path / models.DESCRIPTION).write_text(json.dumps(content))
+        (tmp_path / saved_networks.DESCRIPTION).write_text(json.dumps(content))
         with torch.device("meta"), pytest.raises(UserError, match=tmp_path.name):  # meta: no time spent on weights
             load(tmp_path)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from weakseg.datasets.msra_boxes import average_box, read_msra_boxes
 from weakseg.errors import UserError
-from weakseg.grabcut import average_box, grabcut_mask, read_msra_boxes
+from weakseg.supervision.grabcut import grabcut_mask
 
 SALIENCY = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "saliency"
 BOXES = SALIENCY / "UserData" / "boxes_3users.txt"

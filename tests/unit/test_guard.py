@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from weakseg import guard, stage
+from weakseg.runtime import stage
+from weakseg.runtime.lifetime import DVC_STAGE
 
 REPO = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120  # on a busy machine
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     """This file as a process; what it says to stderr is in `<arguments>.txt`. It heeds SIGINT even if we were told not to."""
-    kept = {name: value for name, value in os.environ.items() if name != guard.DVC_STAGE}
+    kept = {name: value for name, value in os.environ.items() if name != DVC_STAGE}
     settings = stage.MALLOC_SETTINGS | {"PYTHONPATH": str(REPO), "WEAKSEG_WORKERS": "2", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(folder), *arguments]
     with open(folder / f"{'-'.join(arguments)}.txt", "a") as errors:
@@ -161,7 +162,7 @@ def work(folder_and_number: tuple[str, int]) -> int:
 
 
 def play_dvc(folder: Path, between: str) -> None:
-    environment = os.environ if between == "by hand" else os.environ | {guard.DVC_STAGE: "train"}
+    environment = os.environ if between == "by hand" else os.environ | {DVC_STAGE: "train"}
     command = f"'{sys.executable}' '{__file__}' '{folder}' sleep" + ("; true" if between != "directly" else "")
     subprocess.run(["/bin/sh", "-c", command], env=environment)
 
@@ -169,7 +170,7 @@ def play_dvc(folder: Path, between: str) -> None:
 def main() -> None:
     folder, part = Path(sys.argv[1]), sys.argv[2]
     if part == "workers":
-        from weakseg.parallel import map_images  # brings torch, which the other parts need not wait for
+        from weakseg.batch.workers import map_images
 
         list(map_images(work, [(str(folder), number) for number in range(2)], "work"))
     elif part == "fork" and os.fork() == 0:

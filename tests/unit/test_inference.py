@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg.artifacts import ArrayArchive, map_arrays, write_arrays
-from weakseg.inference import PROB_FLOOR, GridScores, full_size, label_mask, predict_grids, read_grid
+from weakseg.files.archives import ArrayArchive, write_arrays
+from weakseg.files.maps import map_arrays
+from weakseg.inference.grids import PROB_FLOOR, GridScores, full_size, label_mask, read_grid
+from weakseg.inference.predict import predict_grids
 
 CPU = torch.device("cpu")
 UNIT = 100.0  # px a logit

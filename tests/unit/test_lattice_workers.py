@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from weakseg import lattice_pool
+from weakseg.crf import lattice_workers
+from weakseg.crf.lattice_workers import default_workers, start_batch
+from weakseg.crf.params import SEC
 from weakseg.errors import UserError
-from weakseg.lattice import SEC
-from weakseg.lattice_pool import default_workers, start_batch
 
 REPO = Path(__file__).resolve().parents[2]
 PARAMS = SEC.scaled(12)
@@ -27,7 +27,7 @@ def case(count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
 
 
 def worker_pids(workers: int) -> list[int]:
-    idle = lattice_pool._pool(workers, os.getpid())._idle.queue
+    idle = lattice_workers._pool(workers, os.getpid())._idle.queue
     return [worker._process.pid for worker in idle if worker._process is not None]
 
 
@@ -94,17 +94,16 @@ def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def test_workers_do_not_import_torch() -> None:
-    done = run_script("import sys, weakseg.lattice_pool; print('torch' in sys.modules)")
+    done = run_script("import sys, weakseg.crf.lattice_workers; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
 
 
 SCRIPT = """
 import numpy as np, os, sys
-from weakseg import lattice_pool
-from weakseg.lattice import SEC
+from weakseg.crf import SEC, lattice_workers
 images = np.zeros((3, 5, 6, 3), np.uint8)
-lattice_pool.start_batch(images, np.zeros((3, 4, 5, 6), np.float32), SEC)()
-print(*[worker._process.pid for worker in lattice_pool._pool(2, os.getpid())._idle.queue], flush=True)
+lattice_workers.start_batch(images, np.zeros((3, 4, 5, 6), np.float32), SEC)()
+print(*[worker._process.pid for worker in lattice_workers._pool(2, os.getpid())._idle.queue], flush=True)
 """
 
 

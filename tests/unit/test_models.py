@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from weakseg import models, networks
-from weakseg.backbones import EfficientNetLite0
 from weakseg.errors import UserError
+from weakseg.networks import saved
+from weakseg.networks.backbones.efficientnet import EfficientNetLite
 
 VGG16 = {"fc_channels": 4096, "relu_after_fc7": False, "deeplab_pool5": True}
 DESCRIPTION: dict[str, Any] = {
@@ -22,21 +22,21 @@ def small() -> nn.Module:
     """One layer, and a backbone's normalization."""
     network = nn.Sequential(nn.Linear(2, 2))
     network.backbone = nn.Module()
-    network.backbone.normalization = EfficientNetLite0().normalization
+    network.backbone.normalization = EfficientNetLite().normalization
     return network
 
 
 def test_a_classifier_is_built_again_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, asked = small(), []
-    models.save_model(tmp_path, network, DESCRIPTION)
+    saved.save_model(tmp_path, network, DESCRIPTION)
 
     def build(*arguments: Any, **variant: Any) -> nn.Module:
         asked.append((arguments, variant))
         return small()
 
-    monkeypatch.setattr(networks, "build_classifier", build)
-    loaded, description = models.load_classifier(tmp_path)
-    assert asked == [(("gap_lowres", "vgg16", 2, 0.0, "efficientnet_lite"), VGG16)]
+    monkeypatch.setattr(saved, "build_classifier", build)
+    loaded, description = saved.rebuild_classifier(tmp_path)
+    assert asked == [(("gap_lowres", "vgg16", 2, 0.0), VGG16)]
     assert torch.equal(loaded[0].weight, network[0].weight) and not loaded.training
     assert description == {**DESCRIPTION, "normalization": "efficientnet_lite"}
 
@@ -44,6 +44,6 @@ def test_a_classifier_is_built_again_as_it_was(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("missing", DESCRIPTION)
 def test_a_description_with_something_missing_is_named(tmp_path: Path, missing: str) -> None:
     content = {key: value for key, value in DESCRIPTION.items() if key != missing}
-    models.save_model(tmp_path, small(), content)
+    saved.save_model(tmp_path, small(), content)
     with pytest.raises(UserError, match=rf"model\.json: damaged or of another version .*{missing}"):
-        models.load_classifier(tmp_path)
+        saved.rebuild_classifier(tmp_path)

@@ -9,11 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakseg import crf, losses
-from weakseg.classification import classification_terms
-from weakseg.lattice import SEC, CRFParams
-from weakseg.objectives import CrossEntropyTerms, SecTerms, crf_params, cross_entropy_terms, decays_of
-from weakseg.params import CRF, CrossEntropyLoss, SecLoss
+from weakseg.crf.dense_crf import mean_field
+from weakseg.crf.params import SEC, CRFParams
+from weakseg.losses.cross_entropy import cross_entropy_loss
+from weakseg.losses.sec import constrain_loss, expand_loss, floored_softmax, seed_loss, with_2016_gradient
+from weakseg.settings.losses import CrossEntropyLoss, SecLoss
+from weakseg.settings.supervision import CRF
+from weakseg.training import objectives
+from weakseg.training.classification import classification_terms
+from weakseg.training.objectives import CrossEntropyTerms, SecTerms, crf_params, cross_entropy_terms, decays_of
 
 SIDE, GRID, CLASSES = 65, 9, 4
 
@@ -75,11 +79,11 @@ def small_images(images: Tensor, order: str) -> Tensor:
 
 
 def expected_terms(batch: dict[str, Any], logits: Tensor, log_q: Tensor) -> dict[str, Tensor]:
-    probs = losses.floored_softmax(logits)
+    probs = floored_softmax(logits)
     return {
-        "seed": losses.seed_loss(probs, cues_of(batch["targets"])),
-        "expand": losses.expand_loss(probs, batch["image_labels"], **DECAYS),
-        "constrain": losses.constrain_loss(probs, log_q),
+        "seed": seed_loss(probs, cues_of(batch["targets"])),
+        "expand": expand_loss(probs, batch["image_labels"], **DECAYS),
+        "constrain": constrain_loss(probs, log_q),
     }
 
 
@@ -87,9 +91,7 @@ def expected_terms(batch: dict[str, Any], logits: Tensor, log_q: Tensor) -> dict
 def test_sec_terms_are_the_losses(batch: dict[str, Any], backend: str, order: str) -> None:
     """The released lattice layer saw BGR; the exact sum does not mind the order."""
     network = Logits()
-    log_q = crf.mean_field(
-        small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID, cast(Any, backend)
-    )
+    log_q = mean_field(small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID, cast(Any, backend))
     terms, expected = terms_of(batch, network, crf_backend=backend), expected_terms(batch, network.logits, log_q)
     assert list(terms) == ["seed", "expand", "constrain"]
     for name, term in terms.items():
@@ -105,7 +107,7 @@ def test_the_lattice_minds_the_order_of_the_channels(batch: dict[str, Any]) -> N
     """So that the test above would notice."""
     network = Logits()
     rgb, bgr = (
-        crf.mean_field(small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID)
+        mean_field(small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID)
         for order in ("rgb", "bgr")
     )
     assert not torch.allclose(rgb, bgr, atol=1e-4)
@@ -115,10 +117,10 @@ def test_gradients_through_the_crf(batch: dict[str, Any]) -> None:
     images = small_images(batch["images"], "rgb")
 
     def exact(logits: Tensor) -> Tensor:
-        return crf.mean_field(images, logits, ON_THE_GRID, "exact", gradient="exact")
+        return mean_field(images, logits, ON_THE_GRID, "exact", gradient="exact")
 
     def release2016(logits: Tensor) -> Tensor:
-        return losses.with_2016_gradient(crf.mean_field(images, logits.detach(), ON_THE_GRID, "exact"), logits)
+        return with_2016_gradient(mean_field(images, logits.detach(), ON_THE_GRID, "exact"), logits)
 
     found = {}
     rules: dict[str, Callable[[Tensor], Tensor]] = {"exact": exact, "release2016": release2016}
@@ -143,8 +145,8 @@ def test_unknown_locations_do_not_count(batch: dict[str, Any]) -> None:
 
 
 def test_background_cues_can_be_left_out(batch: dict[str, Any]) -> None:
-    probs = losses.floored_softmax(Logits().logits)
-    expected = losses.seed_loss(probs, cues_of(batch["targets"]), include_background=False)
+    probs = floored_softmax(Logits().logits)
+    expected = seed_loss(probs, cues_of(batch["targets"]), include_background=False)
     assert terms_of(batch, background_cues=False)["seed"].item() == pytest.approx(expected.item())
     assert terms_of(batch)["seed"].item() != pytest.approx(expected.item())
 
@@ -152,8 +154,8 @@ def test_background_cues_can_be_left_out(batch: dict[str, Any]) -> None:
 @pytest.mark.parametrize("absent", ["seed", "expand", "constrain"])
 def test_terms_of_weight_zero_are_absent(batch: dict[str, Any], absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    mean_field = crf.mean_field
-    monkeypatch.setattr(crf, "mean_field", lambda *args, **kwargs: asked.append(1) or mean_field(*args, **kwargs))
+    original = mean_field
+    monkeypatch.setattr(objectives, "mean_field", lambda *args, **kwargs: asked.append(1) or original(*args, **kwargs))
     settings = sec_loss(**{f"{absent}_weight": 0.0, "seed_weight": 0.5} | {f"{absent}_weight": 0.0})
     objective = SecTerms(settings, CLASSES, 8, SIDE)
     assert set(objective(Logits(), batch)) == {"seed", "expand", "constrain"} - {absent}
@@ -246,12 +248,10 @@ def test_crf_in_the_loss_is_cross_entropy_and_secs_constrain_term(
     network = Logits()
     objective = cross_entropy_with_crf(constrain_weight=0.5, crf_backend=backend)
     terms = objective(network, batch)
-    log_q = crf.mean_field(
-        small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID, cast(Any, backend)
-    )
+    log_q = mean_field(small_images(batch["images"], order), network.logits.detach(), ON_THE_GRID, cast(Any, backend))
     expected = {
-        "cross_entropy": losses.cross_entropy_loss(network.logits, batch["targets"]),
-        "constrain": losses.constrain_loss(losses.floored_softmax(network.logits), log_q),
+        "cross_entropy": cross_entropy_loss(network.logits, batch["targets"]),
+        "constrain": constrain_loss(floored_softmax(network.logits), log_q),
     }
     assert list(terms) == list(expected)
     for name, term in terms.items():
@@ -285,7 +285,7 @@ def test_the_constrain_term_follows_its_settings(batch: dict[str, Any]) -> None:
 
 
 def test_plain_cross_entropy_runs_no_crf(batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crf, "mean_field", None)
+    monkeypatch.setattr(objectives, "mean_field", None)
     network = Logits()
     terms = cross_entropy_with_crf(constrain_weight=0.0)(network, batch)
     assert terms == cross_entropy_terms(network, batch)

@@ -10,7 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from weakseg.errors import UserError
-from weakseg.params import CRF, Data, Experiment, Params, SecLoss, Section, read_keys, read_params
+from weakseg.settings.data import Data
+from weakseg.settings.losses import SecLoss
+from weakseg.settings.params import Experiment, Params
+from weakseg.settings.reading import read_keys, read_params
+from weakseg.settings.supervision import CRF
+from weakseg.settings.types import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from weakseg.artifacts import Record
+from weakseg.batch.photo_batches import Photo, in_batches, through_network
 from weakseg.errors import UserError
-from weakseg.photo_batches import Photo, in_batches, through_network
+from weakseg.files.manifest import Record
 
 loads: list[Path] = []
 

@@ -9,13 +9,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from stages.evaluate_supervision import photos_in
 from stages.make_oracle_guides import oracle_guide
-from weakseg.artifacts import ImageArchive, Record, label_image, write_images
-from weakseg.guides import fuse_g0, fuse_g1, fuse_g2
-from weakseg.lattice import CRFParams
-from weakseg.params import Guides
-from weakseg.photo_guides import guide_g0, guide_g1, guide_g2, salient
+from weakseg.crf.params import CRFParams
+from weakseg.errors import UserError
+from weakseg.evaluation.supervision_quality import supervision_metrics
+from weakseg.files.archives import ImageArchive, write_images
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import Record
+from weakseg.settings.supervision import Guides
+from weakseg.supervision.guides import fuse_g0, fuse_g1, fuse_g2
+from weakseg.supervision.photo_guides import guide_g0, guide_g1, guide_g2, salient
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 60, 80
@@ -107,7 +110,9 @@ def test_photos_without_ground_truth_need_no_oracle_guide(tmp_path: Path) -> Non
     pixel = np.zeros((1, 1), np.uint8)
     truth, oracle = archive(tmp_path, "truth.zip", a=pixel), archive(tmp_path, "oracle.zip", a=pixel)
     guides = archive(tmp_path, "guides.zip", a=pixel, b=pixel, c=pixel)
-    assert [record.image_id for record in photos_in(oracle, records, truth)] == ["a"]
-    assert photos_in(guides, records, truth) == records
-    lacking = archive(tmp_path, "lacking.zip", b=pixel)  # a guide that should be there is an error when it is read
-    assert [record.image_id for record in photos_in(lacking, records, truth)] == ["a", "b"]
+    for masks, counted in ((oracle, 1), (guides, 1)):
+        metrics = supervision_metrics(masks, records, truth, 2, "guides")
+        assert metrics["images_with_ground_truth"] == counted and metrics["coverage"]["background"] == 100
+    lacking = archive(tmp_path, "lacking.zip", b=pixel)
+    with pytest.raises(UserError, match=r"lacking\.zip: has no entry a\.png"):
+        supervision_metrics(lacking, records, truth, 2, "guides")

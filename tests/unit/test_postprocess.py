@@ -11,7 +11,9 @@ from PIL import Image
 from pydensecrf import densecrf
 
 from stages import postprocess
-from weakseg.artifacts import ImageArchive, Record, map_arrays, write_arrays, write_manifest
+from weakseg.files.archives import ImageArchive, write_arrays
+from weakseg.files.manifest import Record, write_manifest
+from weakseg.files.maps import map_arrays
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH, CELLS = 48, 64, 5

@@ -17,9 +17,10 @@ from stages.compare_published import (
     seeder_numbers,
     write_tables,
 )
-from weakseg.artifacts import write_arrays, write_json, write_table
 from weakseg.errors import UserError
-from weakseg.published import Compared, compare, markdown_table, read_published, text_table
+from weakseg.files.archives import write_arrays
+from weakseg.files.tables import write_json, write_table
+from weakseg.report.published import Compared, compare, markdown_table, read_published, text_table
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from stages import import_cues
-from weakseg import array_pickles
-from weakseg.artifacts import ArrayArchive, Record, read_cues, write_class_names, write_manifest
-from weakseg.cues import coverage
 from weakseg.errors import UserError
-from weakseg.published_cues import CLASS_NAMES, check_matches, read_published_cues
+from weakseg.files.archives import ArrayArchive
+from weakseg.files.class_names import write_class_names
+from weakseg.files.manifest import Record, write_manifest
+from weakseg.files.maps import read_cues
+from weakseg.supervision import array_pickles
+from weakseg.supervision.cues import coverage
+from weakseg.supervision.published_cues import CLASS_NAMES, check_matches, read_published_cues
 
 AUTHORS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "sec_authors"
 LIST = "2008_000001.jpg 0\n2009_000002.jpg 1\n"

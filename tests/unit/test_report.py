@@ -15,23 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weakseg.artifacts import (
-    Record,
-    cue_arrays,
-    label_image,
-    write_arrays,
-    write_class_names,
-    write_images,
-    write_json,
-    write_manifest,
-    write_table,
-)
 from weakseg.errors import UserError
-from weakseg.pictures import UNLABELLED, cue_labels, paint, spread
-from weakseg.report import ReportSources, _published, markdown_table, read_curves, summary_table, write_report
-from weakseg.report_charts import iou_chart, loss_chart, moving_mean, row_percent
-from weakseg.report_gallery import choose_records, label_uri
-from weakseg.report_sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
+from weakseg.files.archives import write_arrays, write_images
+from weakseg.files.class_names import write_class_names
+from weakseg.files.label_masks import label_image
+from weakseg.files.manifest import Record, write_manifest
+from weakseg.files.maps import cue_arrays
+from weakseg.files.tables import write_json, write_table
+from weakseg.report.charts import iou_chart, loss_chart, moving_mean, row_percent
+from weakseg.report.gallery import choose_records, label_uri
+from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
+from weakseg.report.sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
+from weakseg.report.write import ReportSources, _published, markdown_table, read_curves, summary_table, write_report
 
 NASTY = '</script><img src=x onerror="alert(1)">'
 CLASS_NAMES = ["background", "cat & dog", NASTY]

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import ResNet, resnet101
 
-from weakseg import pretrained
 from weakseg.errors import UserError
-from weakseg.optimization import parameter_groups
-from weakseg.resnet import ASPP, DeepLabV2, ResNet101Backbone, multi_scale_logits
+from weakseg.networks.backbones.resnet import ASPP, DeepLabV2, ResNet101Backbone, multi_scale_logits
+from weakseg.networks.weights import read_state_dict
+from weakseg.training.optimization import parameter_groups
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_missing_weights_name_the_file_and_where_to_put_it(tmp_path: Path, monke
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     with pytest.raises(UserError) as caught:
-        pretrained.read_state_dict("resnet101")
+        read_state_dict("resnet101")
     assert str(tmp_path / "hub" / "checkpoints" / "resnet101-63fe2227.pth") in str(caught.value)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from stages.select_saliency_photos import without_classes
-from weakseg.artifacts import SaliencyRecord
 from weakseg.errors import UserError
-from weakseg.saliency_quality import foreground_iou, quality
+from weakseg.evaluation.saliency_quality import foreground_iou, saliency_metrics
+from weakseg.files.manifest import SaliencyRecord
 
 
 def test_iou_by_hand() -> None:
@@ -28,12 +28,12 @@ def test_unlike_sizes_are_told() -> None:
 
 
 def test_quality_is_the_mean_over_photos_and_the_share_above_0_6() -> None:
-    assert quality([0.5, 0.6, 0.61, float("nan"), 1.0]) == {
+    assert saliency_metrics([0.5, 0.6, 0.61, float("nan"), 1.0]) == {
         "foreground_iou": pytest.approx(67.75),
         "images_above_60_iou": 50.0,
         "images": 4,
     }
-    assert quality([float("nan")]) == {"foreground_iou": None, "images_above_60_iou": None, "images": 0}
+    assert saliency_metrics([float("nan")]) == {"foreground_iou": None, "images_above_60_iou": None, "images": 0}
 
 
 def records(count: int) -> list[SaliencyRecord]:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
-from weakseg.artifacts import read_saliency_manifest, write_saliency_manifest
+from weakseg.datasets.saliency import scan_saliency
 from weakseg.errors import UserError
-from weakseg.saliency_set import scan_saliency
+from weakseg.files.manifest import read_saliency_manifest, write_saliency_manifest
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "saliency"
 BOXES = "1 2 7 8; 3 2 9 10;"

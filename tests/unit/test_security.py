@@ -21,9 +21,14 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from weakseg import artifacts, models, pretrained
-from weakseg.checkpoints import Checkpoints
 from weakseg.errors import UserError
+from weakseg.files.archives import ArrayArchive, ImageArchive
+from weakseg.files.class_names import write_class_names
+from weakseg.files.manifest import Record, write_manifest
+from weakseg.files.maps import read_maps
+from weakseg.networks import saved
+from weakseg.networks.weights import read_state_dict
+from weakseg.training.checkpoints import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("weakseg", "stages", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
@@ -43,8 +48,8 @@ FORBIDDEN_MODULES = {
     "runpy",
 }
 ALLOWED_IMPORTS = {
-    ("weakseg/array_pickles.py", "pickle"),  # an Unpickler that can import nothing
-    ("weakseg/backbones.py", "pickle"),  # the name of an error
+    ("weakseg/supervision/array_pickles.py", "pickle"),  # an Unpickler that can import nothing
+    ("weakseg/networks/backbones/efficientnet.py", "pickle"),  # the name of an error
 }
 FORBIDDEN_FUNCTIONS = {"eval", "exec", "compile", "__import__"}  # methods of these names are torch's and re's
 FORBIDDEN_METHODS = {
@@ -95,7 +100,7 @@ def test_nothing_in_the_source_runs_code_from_data(path: Path) -> None:
 
 
 def test_the_loader_of_settings_is_a_safe_one() -> None:
-    from weakseg.params import _UniqueKeyLoader
+    from weakseg.settings.reading import _UniqueKeyLoader
 
     assert issubclass(_UniqueKeyLoader, yaml.SafeLoader)
 
@@ -170,9 +175,9 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_safetensors_with_a_lying_header_are_refused(tmp_path: Path, lie: str) -> None:
-    (tmp_path / models.WEIGHTS).write_bytes(LIES[lie])
-    with pytest.raises(UserError, match=rf"{re.escape(models.WEIGHTS)}: damaged weights file"):
-        models.read_weights(tmp_path)
+    (tmp_path / saved.WEIGHTS).write_bytes(LIES[lie])
+    with pytest.raises(UserError, match=rf"{re.escape(saved.WEIGHTS)}: damaged weights file"):
+        saved.read_weights(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["cams.npz", "grey.zip", "model", "weights.pth", "checkpoint.pt"])
@@ -182,20 +187,20 @@ def test_a_poisoned_artifact_is_refused_and_runs_nothing(tmp_path: Path, kind: s
     if kind == "cams.npz":
         path.write_bytes(saved_by_numpy(proof))
         with pytest.raises(UserError, match=r"cams\.npz"):
-            artifacts.read_maps(artifacts.ArrayArchive(path), "a")
+            read_maps(ArrayArchive(path), "a")
     elif kind == "grey.zip":
         path.write_bytes(zipped(**{"a.png": pickle.dumps(proof)}))
         with pytest.raises(UserError, match=r"grey\.zip"):
-            artifacts.ImageArchive(path)["a"]
+            ImageArchive(path)["a"]
     elif kind == "model":
         path.mkdir()
-        (path / models.WEIGHTS).write_bytes(saved_by_torch({"a": proof}))
+        (path / saved.WEIGHTS).write_bytes(saved_by_torch({"a": proof}))
         with pytest.raises(UserError, match="model"):
-            models.read_weights(path)
+            saved.read_weights(path)
     elif kind == "weights.pth":
         path.write_bytes(saved_by_torch({"a": proof}))
         with pytest.raises(UserError, match=r"weights\.pth"):
-            pretrained.read_state_dict("vgg16", path)
+            read_state_dict("vgg16", path)
     else:
         checkpoints = Checkpoints(tmp_path, "run", "0" * 64)
         checkpoints.path(1).write_bytes(saved_by_torch({"network": proof}))
@@ -216,9 +221,9 @@ def test_a_stage_refuses_what_a_poisoned_cache_gave_it(tmp_path: Path, poison: s
         "no archive": lambda: pickle.dumps(Proof(ran)),
     }[poison]()
     cams.write_bytes(content)
-    record = artifacts.Record("a", "train", "a.jpg", "", 9, 9, (1,), "")
-    artifacts.write_manifest(tmp_path / "manifest.csv", [record])
-    artifacts.write_class_names(tmp_path / "classes.txt", ["background", "cat"])
+    record = Record("a", "train", "a.jpg", "", 9, 9, (1,), "")
+    write_manifest(tmp_path / "manifest.csv", [record])
+    write_class_names(tmp_path / "classes.txt", ["background", "cat"])
     command = [sys.executable, "-m", "stages.make_cues", "--params", str(ROOT / "profiles" / "toy.yaml")]
     options = {
         "manifest": "manifest.csv",

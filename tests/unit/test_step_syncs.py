@@ -10,8 +10,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.unit.test_distributed_training import BATCH, NAMES, Scenes, network_of, objective, run_named
-from weakseg import pooling, training
-from weakseg.devices import to_device
+from weakseg.losses import pooling as pooling_module
+from weakseg.losses.pooling import global_weighted_rank_pool
+from weakseg.runtime.devices import to_device
+from weakseg.training.loop import LossTerms, _loader, _step, build_optimizer
+from weakseg.training.progress import Progress
 
 CPU = torch.device("cpu")
 # what makes a GPU's host wait: reading a value, and results whose shape depends on values
@@ -38,26 +41,24 @@ class NoWaiting(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def step(
-    name: str, optimizer: str, change: Callable[[training.LossTerms], training.LossTerms] = lambda terms: terms
-) -> None:
+def step(name: str, optimizer: str, change: Callable[[LossTerms], LossTerms] = lambda terms: terms) -> None:
     terms, weights = objective(name)
     run = run_named(name, Path("unused"))
     settings = run.settings.model_copy(update={"optimizer": optimizer})
     network: nn.Module = to_device(network_of(name), CPU).train()
-    optimiser, state = training.build_optimizer(network, settings), training._State()
-    batch = next(iter(training._loader(Scenes(), run, 0, CPU)))
+    optimiser, state = build_optimizer(network, settings), Progress()
+    batch = next(iter(_loader(Scenes(), run, 0, CPU)))
     assert len(batch["image_id"]) == BATCH
     assert batch["images"].dtype == torch.uint8
     with NoWaiting():
-        losses = training._step(network, optimiser, batch, change(terms), weights, run, 0, CPU)
+        losses = _step(network, optimiser, batch, change(terms), weights, run, 0, CPU)
         state.add(losses, batch["image_id"], 0.1)
 
 
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEAKSEG_WORKERS", "0")
-    monkeypatch.setattr(pooling, "_may_look_at", lambda decay: False)
+    monkeypatch.setattr(pooling_module, "_may_look_at", lambda decay: False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,7 +68,7 @@ def test_no_step_waits_for_the_device(name: str, optimizer: str) -> None:
 
 
 def test_a_value_read_in_the_loss_would_be_seen() -> None:
-    def reading(terms: training.LossTerms) -> training.LossTerms:
+    def reading(terms: LossTerms) -> LossTerms:
         return lambda network, batch: {key: term * float(term.detach()) for key, term in terms(network, batch).items()}
 
     with pytest.raises(AssertionError, match="_local_scalar_dense waits"):
@@ -79,9 +80,9 @@ def test_pooling_gives_the_same_without_choosing_rows(monkeypatch: pytest.Monkey
     decay = torch.tensor([0.0, 0.9, 1.0, 0.5], dtype=torch.float64)
     results = []
     for chooses in (False, True):
-        monkeypatch.setattr(pooling, "_may_look_at", lambda decay, chooses=chooses: chooses)
+        monkeypatch.setattr(pooling_module, "_may_look_at", lambda decay, chooses=chooses: chooses)
         leaf = scores.clone().requires_grad_()
-        pooled = pooling.global_weighted_rank_pool(leaf, decay)
+        pooled = global_weighted_rank_pool(leaf, decay)
         pooled.square().sum().backward()  # type: ignore[no-untyped-call]
         results.append((pooled.detach(), leaf.grad))
     torch.testing.assert_close(*results, rtol=0, atol=0)

@@ -11,28 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from weakseg.artifacts import (
-    IGNORE_INDEX,
-    ArrayArchive,
-    ImageArchive,
-    Record,
-    cue_arrays,
-    label_image,
-    write_arrays,
-    write_images,
-)
 from weakseg.errors import UserError
-from weakseg.params import ClassifierAugmentation, SaliencyAugmentation, SegmenterAugmentation
-from weakseg.supervision import (
-    ClassificationSamples,
-    SaliencySamples,
-    SegmentationSamples,
-    check_complete,
-    classifier_input,
-    multi_hot,
-    open_archive,
-    read_target,
-)
+from weakseg.files.archives import ArrayArchive, ImageArchive, write_arrays, write_images
+from weakseg.files.label_masks import IGNORE_INDEX, label_image
+from weakseg.files.manifest import Record
+from weakseg.files.maps import check_complete, cue_arrays, open_archive, read_target
+from weakseg.images.transforms import classifier_input
+from weakseg.settings.networks import ClassifierAugmentation, SaliencyAugmentation, SegmenterAugmentation
+from weakseg.training.samples import ClassificationSamples, SaliencySamples, SegmentationSamples, multi_hot
 
 Labels = npt.NDArray[np.uint8]
 COLOURS = np.array([[20, 20, 20], [220, 30, 30], [30, 220, 30], [30, 30, 220], [220, 220, 30]], np.uint8)  # by class

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from weakseg.artifacts import voc_palette
-from weakseg.toy import (
+from weakseg.files.label_masks import voc_palette
+from weakseg.toy.categories import CLASSES, Category
+from weakseg.toy.drawn_set import (
     CLASS_NAMES,
     SALIENT_NAMES,
     annotate,
@@ -21,8 +22,7 @@ from weakseg.toy import (
     voc_scene,
     write_toy,
 )
-from weakseg.toy_categories import CLASSES, Category
-from weakseg.toy_scenes import Scene, SceneStyle, body_colour
+from weakseg.toy.scenes import Scene, SceneStyle, body_colour
 
 TRAIN, VAL, SALIENCY, IMAGE_PX = 16, 9, 10, 64
 

@@ -25,11 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weakseg import identity, training
 from weakseg.errors import UserError
-from weakseg.identity import identity_of
-from weakseg.params import Training
-from weakseg.training import Positions, Run, build_optimizer, learning_rate_factor, train
+from weakseg.runtime import identity
+from weakseg.runtime.identity import identity_of
+from weakseg.settings.networks import Training
+from weakseg.training.loop import LossTerms, build_optimizer, learning_rate_factor, train
+from weakseg.training.run import Run
+from weakseg.training.sampling import Positions
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 23, 4
@@ -88,7 +90,7 @@ def tiny_net() -> TinyNet:
     return TinyNet()
 
 
-def trained(run: Run, terms: training.LossTerms = loss_terms) -> dict[str, bytes]:
+def trained(run: Run, terms: LossTerms = loss_terms) -> dict[str, bytes]:
     """The weights, byte by byte; the checkpoints are removed, as the stages do."""
     weights = bytes_of(train(tiny_net(), Noise(), terms, WEIGHTS, run).state_dict())
     run.checkpoints.remove()
@@ -412,9 +414,9 @@ def test_identity_tells_settings_and_files_apart(tmp_path: Path) -> None:
 
 
 def test_identity_tells_code_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert REPO / "weakseg" / "training.py" in set(identity.loaded_code())
+    assert REPO / "weakseg" / "training" / "loop.py" in set(identity.loaded_code())
     before = identity_of(1)
-    monkeypatch.setattr(identity, "loaded_code", lambda: iter([REPO / "weakseg" / "training.py"]))
+    monkeypatch.setattr(identity, "loaded_code", lambda: iter([REPO / "weakseg" / "training" / "loop.py"]))
     assert identity_of(1) != before
 
 
@@ -648,7 +650,7 @@ def main(folder: Path, optimizer_name: str, stop_at: str) -> None:
             os.truncate(path, path.stat().st_size // 2)
             stand_still(folder)
 
-    training.torch.save = stopping_save
+    torch.save = stopping_save
     trained(run_in(folder, optimizer=optimizer_name), stopping_terms)
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from PIL import Image
 
-from weakseg import artifacts, unfinished
+from weakseg.batch import partial_results
+from weakseg.batch.partial_results import Unfinished
 from weakseg.errors import UserError
-from weakseg.unfinished import Unfinished
+from weakseg.files.archives import write_arrays, write_images
+from weakseg.files.label_masks import label_image
 
 REPO = Path(__file__).resolve().parents[2]
 COUNT = 12
@@ -65,7 +66,7 @@ class Made:
 
     def images(self, photos: Sequence[Photo]) -> Iterator[tuple[str, Image.Image]]:
         for photo in photos:
-            yield photo.image_id, artifacts.label_image(self._noise(photo))
+            yield photo.image_id, label_image(self._noise(photo))
 
     def grey(self, photos: Sequence[Photo]) -> Iterator[tuple[str, Image.Image]]:
         for photo in photos:
@@ -76,9 +77,9 @@ def write(folder: Path, kind: str, made: Made, identity: str = "a" * 64, photos:
     """The archive of all photos."""
     unfinished, path = Unfinished(folder / "half", Path("data/made.v1/x.npz"), identity), folder / kind
     if kind == "arrays":
-        artifacts.write_arrays(path, unfinished.arrays(photos, made.arrays))
+        write_arrays(path, unfinished.arrays(photos, made.arrays))
     else:
-        artifacts.write_images(path, unfinished.images(photos, getattr(made, kind)))
+        write_images(path, unfinished.images(photos, getattr(made, kind)))
     unfinished.remove()
     return path.read_bytes()
 
@@ -86,7 +87,7 @@ def write(folder: Path, kind: str, made: Made, identity: str = "a" * 64, photos:
 def plain(folder: Path, kind: str) -> bytes:
     """The archive as it is written without `Unfinished`."""
     make = getattr(Made(), kind)
-    (artifacts.write_arrays if kind == "arrays" else artifacts.write_images)(folder / "plain", make(PHOTOS))
+    (write_arrays if kind == "arrays" else write_images)(folder / "plain", make(PHOTOS))
     return (folder / "plain").read_bytes()
 
 
@@ -194,7 +195,7 @@ def test_a_poisoned_part_runs_nothing(tmp_path: Path) -> None:
     poisoned = (tmp_path / "object.npy").read_bytes()
     with open(path, "wb") as file:
         for key in ("photo0/maps", "photo1/maps"):
-            unfinished._append(file, key, poisoned)
+            partial_results._append(file, key, poisoned)
     with pytest.raises(UserError, match=r"damaged.*delete it"):
         write(tmp_path, "arrays", Made())
     assert not (tmp_path / "ran").exists()

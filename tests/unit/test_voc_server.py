@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from weakseg.artifacts import ImageArchive, Record, label_image, voc_palette, write_images
-from weakseg.datasets import VOC_CLASSES
 from weakseg.errors import UserError
-from weakseg.voc_server import check_submission, write_submission
+from weakseg.evaluation.voc_server import check_submission, write_submission
+from weakseg.files.archives import ImageArchive, write_images
+from weakseg.files.class_names import VOC_CLASSES
+from weakseg.files.label_masks import label_image, voc_palette
+from weakseg.files.manifest import Record
 
 CLASSES = ["background", *VOC_CLASSES]
 

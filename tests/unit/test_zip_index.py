@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from weakseg import zip_index
-from weakseg.zip_index import ZipIndex
+from weakseg.files import zip_index
+from weakseg.files.zip_index import ZipIndex
 
 NAMES = ["2007_000001/labels.npy", "2007_000001/maps.npy", "b.png", "straße.png", "a/b/../c.png"]
 

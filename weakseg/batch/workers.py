@@ -1,0 +1,103 @@
+"""CPU work over images, spread over processes, in order and with bounded memory."""
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import forkserver
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from weakseg.errors import UserError
+from weakseg.runtime import end_with_parent, launch, resources, worker_count
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+def map_images(function: Callable[[Item], Result], items: Iterable[Item], description: str) -> Iterator[Result]:
+    """`function(item)` for each item, in the items' order, with a progress bar.
+
+    `function` must be importable (a module's function or a `functools.partial` of one) and its result must not depend
+    on other items: then nothing depends on WEAKSEG_WORKERS. At most four results a worker are held at a time.
+    """
+    workers = worker_count()
+    results = map(function, items) if workers <= 1 else _in_processes(function, items, workers)
+    return with_progress(results, items, description)
+
+
+def read_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], description: str
+) -> Iterator[tuple[Item, Result]]:
+    """(item, `function(item)`) in order, with a progress bar, read by two threads while the caller computes.
+
+    For reading and decoding photos, which leaves Python's lock; four results at most are held.
+    """
+    with ThreadPoolExecutor(2, "read-ahead") as threads:
+        results = _in_order(threads, lambda item: (item, function(item)), items, 4)
+        yield from with_progress(results, items, description)
+
+
+def with_progress(results: Iterable[Result], items: Iterable[Item], description: str) -> Iterator[Result]:
+    """The results, one for each of `items`, with a progress bar in the first process of a job."""
+    total = len(items) if isinstance(items, Sized) else None
+    hidden = None if launch.rank() == 0 else True  # None: where there is no terminal
+    return iter(tqdm(results, description, total, unit="image", disable=hidden, mininterval=1))
+
+
+def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    context = multiprocessing.get_context("forkserver")  # a fork of a process with running torch threads can hang
+    _start_server(context)
+    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
+        try:
+            for result, used in _in_order(pool, partial(_with_usage, function), items, 4 * workers):
+                resources.note(used)
+                yield result
+        except BrokenProcessPool:
+            raise UserError("a worker process died (out of memory?); lower WEAKSEG_WORKERS and run again") from None
+
+
+def _start_server(context: multiprocessing.context.ForkServerContext) -> None:
+    """Start what workers are forked from, with the modules of this process, and with one thread for each library.
+
+    Several threads of a matrix product in each of as many processes wait for each other most of the time.
+    """
+    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _with_usage(function: Callable[[Item], Result], item: Item) -> tuple[Result, resources.Usage]:
+    return function(item), resources.own()
+
+
+def _in_order(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= most:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

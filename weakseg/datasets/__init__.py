@@ -1,0 +1,5 @@
+"""Finding and checking the photos, tags, masks and boxes of a data set."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

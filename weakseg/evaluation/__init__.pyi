@@ -1,0 +1,14 @@
+from . import precision_recall as precision_recall, seed_quality as seed_quality
+from .curves import CURVE_COLUMNS as CURVE_COLUMNS, curve_rows as curve_rows, read_curve as read_curve
+from .iou import (
+    confusion_matrix as confusion_matrix,
+    foreground_fraction as foreground_fraction,
+    image_iou as image_iou,
+    iou_per_class as iou_per_class,
+    mean_iou as mean_iou,
+    metrics_of as metrics_of,
+    summary_of as summary_of,
+)
+from .saliency_quality import foreground_iou as foreground_iou, saliency_metrics as saliency_metrics
+from .supervision_quality import supervision_metrics as supervision_metrics
+from .voc_server import check_submission as check_submission, write_submission as write_submission

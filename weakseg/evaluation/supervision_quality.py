@@ -1,0 +1,38 @@
+"""How good cues, seeds, guides and pseudo-masks are: what they cover, and precision and recall (GS table 2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from weakseg.evaluation.precision_recall import LabelCounts, count_labels, mean_precision_and_recall
+from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, has_target, read_target
+from weakseg.images import resize_nearest
+
+
+def supervision_metrics(
+    archive: ArrayArchive | ImageArchive, records: Sequence[Record], truth: ImageArchive, num_classes: int, name: str
+) -> dict[str, Any]:
+    """Per cent: coverage over the archive's photos; precision and recall over those with ground truth, null without any.
+
+    A photo that the archive lacks counts where it has ground truth: then reading it raises UserError. Ground truth is
+    point-sampled on the labels' grid where that is coarser than the photo.
+    """
+    records = [record for record in records if record.image_id in truth or has_target(archive, record.image_id)]
+    counts, shares, with_truth = LabelCounts.zeros(num_classes), np.zeros(3), 0
+    for record in tqdm(records, f"quality of {name}", unit="image", disable=None):
+        labels = read_target(archive, record.image_id)
+        ignored = labels == IGNORE_INDEX
+        shares += [((labels > 0) & ~ignored).mean(), (labels == 0).mean(), ignored.mean()]
+        if record.image_id in truth:
+            target = resize_nearest(truth[record.image_id], *labels.shape)
+            counts += count_labels(target, labels, num_classes)
+            with_truth += 1
+    foreground, background, unknown = (100 * shares / max(len(records), 1)).tolist()
+    fractions = mean_precision_and_recall(counts) if with_truth else {}
+    return {
+        "coverage": {"foreground": foreground, "background": background, "unlabelled": unknown},
+        "images_with_ground_truth": with_truth,
+        "against_ground_truth": {key: 100 * value for key, value in fractions.items()} or None,
+    }

@@ -1,0 +1,5 @@
+"""Every file format of the pipeline: whole or absent, with deterministic bytes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

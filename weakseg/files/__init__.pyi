@@ -1,0 +1,47 @@
+from .archives import (
+    ArrayArchive as ArrayArchive,
+    ImageArchive as ImageArchive,
+    join_archives as join_archives,
+    npy_bytes as npy_bytes,
+    opened_zip as opened_zip,
+    png_bytes as png_bytes,
+    write_arrays as write_arrays,
+    write_images as write_images,
+)
+from .atomic import (
+    atomic_path as atomic_path,
+    read_text as read_text,
+    write_bytes as write_bytes,
+    write_text as write_text,
+)
+from .class_names import (
+    BACKGROUND as BACKGROUND,
+    VOC_CLASSES as VOC_CLASSES,
+    read_class_names as read_class_names,
+    write_class_names as write_class_names,
+)
+from .label_masks import IGNORE_INDEX as IGNORE_INDEX, label_image as label_image, voc_palette as voc_palette
+from .manifest import (
+    Record as Record,
+    SaliencyRecord as SaliencyRecord,
+    read_manifest as read_manifest,
+    read_saliency_manifest as read_saliency_manifest,
+    write_manifest as write_manifest,
+    write_saliency_manifest as write_saliency_manifest,
+)
+from .maps import (
+    check_complete as check_complete,
+    cue_arrays as cue_arrays,
+    has_target as has_target,
+    map_arrays as map_arrays,
+    open_archive as open_archive,
+    read_cues as read_cues,
+    read_maps as read_maps,
+    read_target as read_target,
+)
+from .tables import (
+    read_json as read_json,
+    read_table as read_table,
+    write_json as write_json,
+    write_table as write_table,
+)

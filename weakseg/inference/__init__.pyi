@@ -1,0 +1,12 @@
+from .grids import (
+    PROB_FLOOR as PROB_FLOOR,
+    GridScores as GridScores,
+    full_size as full_size,
+    label_mask as label_mask,
+    read_grid as read_grid,
+)
+from .onnx import export_onnx as export_onnx
+from .predict import SegmenterTask as SegmenterTask, input_sides as input_sides, predict_grids as predict_grids
+from .segment import segment_photos as segment_photos
+from .segmenter import PhotoSegmenter as PhotoSegmenter, load_segmenter as load_segmenter
+from .test_time_rule import Rule as Rule, write_rule as write_rule

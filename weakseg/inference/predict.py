@@ -1,0 +1,81 @@
+"""A segmenter's scores for whole photos, by either paper's test rule (SPEC §5)."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from weakseg.arrays import Maps, Photo
+from weakseg.files import Record
+from weakseg.images import SNAP_STRIDE, as_image_tensor, grid_side, pad_reflect, resized
+from weakseg.inference.grids import GridScores
+from weakseg.networks import rebuild_segmenter
+
+
+@dataclass(frozen=True)
+class SegmenterTask:
+    """Photos through the segmenter in a folder: `GridScores` of each."""
+
+    model: Path
+    geometry: str
+    input_px: int | None
+
+    def network(self) -> nn.Module:
+        return rebuild_segmenter(self.model)[0]
+
+    def size(self, image: npt.NDArray[np.uint8]) -> Hashable:
+        return input_sides(image, self.geometry, self.input_px)
+
+    def results(
+        self, network: nn.Module, records: Sequence[Record], images: Sequence[Photo], device: torch.device
+    ) -> list[GridScores]:
+        return predict_grids(network, images, self.geometry, self.input_px, device)
+
+
+def predict_grids(
+    network: nn.Module,
+    images: Sequence[npt.NDArray[np.uint8]],
+    geometry: str,
+    input_px: int | None,
+    device: torch.device,
+) -> list[GridScores]:
+    """Log-probabilities of photos with equal `input_sides`, on the network's grid."""
+    inputs = [network_input(image, geometry, input_px) for image in images]
+    scores = log_probs(network, torch.stack([pixels for pixels, _ in inputs]), device)
+    return [GridScores(maps, extent) for maps, (_, extent) in zip(scores, inputs, strict=True)]
+
+
+def input_sides(image: npt.NDArray[np.uint8], geometry: str, input_px: int | None) -> tuple[int, int]:
+    """(height, width) of what the network sees of a photo."""
+    if geometry == "warp":
+        assert input_px is not None
+        return input_px, input_px
+    rows, columns = (grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in image.shape[:2])
+    return rows, columns
+
+
+def network_input(
+    image: npt.NDArray[np.uint8], geometry: str, input_px: int | None
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """(3, h, w) uint8, and the height and width in px that its grid will cover.
+
+    `warp` (SEC): the whole photo squeezed to input_px squared. `crop` (GS): the photo at its own size, padded by
+    reflection at the right and bottom to input_px where it is smaller, else to the next side of 16·k + 1 px.
+    """
+    height, width = image.shape[:2]
+    rows, columns = input_sides(image, geometry, input_px)
+    if geometry == "warp":
+        return resized(image, rows, columns)[0], (height, width)
+    return as_image_tensor(pad_reflect(image, rows, columns)), (rows, columns)
+
+
+def log_probs(network: nn.Module, pixels: torch.Tensor, device: torch.device) -> Maps:
+    """(B, C, h, w) of photos (B, 3, H, W) of one size; in bf16 on a GPU."""
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        logits = network(pixels.to(device)).float()
+    return np.asarray(functional.log_softmax(logits, 1).cpu().numpy(), np.float32)

@@ -1,0 +1,83 @@
+"""A trained segmenter, used on photos by its experiment's own test rule: the masks are those of the pipeline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from weakseg.arrays import LabelMap, Photo
+from weakseg.batch import in_batches
+from weakseg.crf import lattice_labels
+from weakseg.files import voc_palette
+from weakseg.inference.grids import PROB_FLOOR, GridScores, as_stored, full_size, label_mask
+from weakseg.inference.predict import input_sides, predict_grids
+from weakseg.inference.test_time_rule import Rule, read_rule
+from weakseg.networks import rebuild_segmenter
+from weakseg.runtime import pick_device, to_device
+
+OVERLAY_OPACITY = 0.55
+
+
+def load_segmenter(folder: Path | str, device: torch.device | str | None = None) -> "PhotoSegmenter":
+    """The segmenter in `folder`, as `train_segmenter` and `write_test_rule` left it (e.g. models/segmenter/guided).
+
+    `device` None: WEAKSEG_DEVICE, else the GPU if there is one. Raises UserError for a missing or damaged file.
+    """
+    network, description = rebuild_segmenter(Path(folder))
+    chosen = pick_device() if device is None else torch.device(device)
+    return PhotoSegmenter(network, read_rule(Path(folder)), description["class_names"], chosen)
+
+
+class PhotoSegmenter:
+    """`class_names` are those of the masks' ids, background first; `rule` is the experiment's test rule.
+
+    >>> segmenter = load_segmenter("models/segmenter/guided")  # doctest: +SKIP
+    >>> mask = segmenter.segment(image)                        # doctest: +SKIP
+    """
+
+    def __init__(self, network: nn.Module, rule: Rule, class_names: Sequence[str], device: torch.device) -> None:
+        self.network, self.device = to_device(network, device).eval(), device
+        self.rule, self.class_names = rule, list(class_names)
+
+    def segment(self, image: Photo, crf: bool = True) -> LabelMap:
+        """(H, W) uint8 class ids of one RGB photo (H, W, 3) uint8; with the dense CRF unless told otherwise.
+
+        Raises ValueError for an array of another kind.
+        """
+        return mask_of(image, self.grids([image])[0], self.rule, crf)
+
+    def grids(self, images: Sequence[Photo]) -> list[GridScores]:
+        """Scores of each photo, in order; photos that the network sees at one size go through it together."""
+        geometry, input_px = self.rule.geometry, self.rule.input_px
+
+        def together(some: list[Photo]) -> list[GridScores]:
+            return predict_grids(self.network, some, geometry, input_px, self.device)
+
+        checked = [_checked(image) for image in images]
+        grids = in_batches(checked, lambda image: input_sides(image, geometry, input_px), together, len(checked))
+        return [as_stored(grid) for grid in grids]
+
+
+def mask_of(image: Photo, grid: GridScores, rule: Rule, crf: bool) -> LabelMap:
+    """(H, W) uint8 class ids from the photo's scores; needs no network, so worker processes can do it."""
+    height, width = image.shape[:2]
+    if not crf:
+        return label_mask(grid, height, width, rule.geometry)
+    return lattice_labels(image, full_size(grid, height, width, PROB_FLOOR, rule.geometry), rule.crf)
+
+
+def _checked(image: Photo) -> Photo:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a photo must be RGB, uint8 of shape (H, W, 3), not {kind}")
+    if 0 in image.shape:
+        raise ValueError(f"a photo of {image.shape[0]}x{image.shape[1]} px has no pixels")
+    return np.ascontiguousarray(image)
+
+
+def overlay(image: Photo, labels: LabelMap) -> Photo:
+    """The photo (H, W, 3) with its foreground classes laid on in VOC's colours; background stays as it is."""
+    painted = OVERLAY_OPACITY * voc_palette()[labels] + (1 - OVERLAY_OPACITY) * image
+    return np.where((labels > 0)[..., None], np.rint(painted), image).astype(np.uint8)

@@ -1,0 +1,42 @@
+"""How a trained segmenter is used on a photo (SPEC §5): `test_rule.json` beside its weights.
+
+Apart from `model.json`, which is written when training ends: another test-time CRF must not train anything again.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from weakseg.crf import CRFParams
+from weakseg.errors import UserError
+from weakseg.files import read_json, write_text
+
+TEST_RULE = "test_rule.json"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`geometry` and `input_px` as `weakseg.inference.predict_grid` takes them, and the dense CRF's settings."""
+
+    geometry: str
+    input_px: int | None
+    crf: CRFParams
+
+
+def write_rule(path: Path, rule: Rule) -> None:
+    write_text(path, json.dumps(asdict(rule), indent=2, sort_keys=True) + "\n")
+
+
+def read_rule(folder: Path) -> Rule:
+    """The rule of a model's folder. Raises UserError where the file is missing or damaged."""
+    path = folder / TEST_RULE
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; `dvc repro write_test_rule` writes it, or name a segmenter's folder")
+    content = read_json(path)
+    try:
+        rule = Rule(content["geometry"], content["input_px"], CRFParams(**content["crf"]))
+        if rule.geometry == "crop" or (rule.geometry == "warp" and isinstance(rule.input_px, int)):
+            return rule
+        raise ValueError(f"geometry {rule.geometry!r} with input_px {rule.input_px!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged or of another version ({error})") from None

@@ -1,0 +1,16 @@
+from .batch_norm import fold_batch_norm as fold_batch_norm, is_batch_norm as is_batch_norm
+from .heads import Classifier as Classifier
+from .registry import (
+    build_classifier as build_classifier,
+    build_segmenter as build_segmenter,
+    copy_matching as copy_matching,
+    load_pretrained as load_pretrained,
+)
+from .saved import (
+    WEIGHTS as WEIGHTS,
+    files_of as files_of,
+    read_weights as read_weights,
+    rebuild_classifier as rebuild_classifier,
+    rebuild_segmenter as rebuild_segmenter,
+    save_model as save_model,
+)

@@ -1,0 +1,104 @@
+"""Generic classifiers and segmenters on any backbone."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg.networks.backbone import Backbone
+from weakseg.networks.layers import gaussian_conv, sum_of
+
+LAYOUTS = ("gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier")  # of localization networks
+HEADS = ("largefov", "smallfov", "aspp")  # of segmenters
+# DeepLab's rates at stride 8 (12 for LargeFOV, 6 to 24 for ASPP), halved for the generic heads' stride 16
+CONTEXT_RATES: Mapping[str, tuple[int, ...]] = {"largefov": (6,), "smallfov": (1,), "aspp": (3, 6, 9, 12)}
+
+
+class Classifier(Protocol):
+    """What every localization network can do."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+    def class_maps(self, images: Tensor) -> Tensor: ...
+    def stride8(self, images: Tensor) -> Tensor: ...
+    def scores_from_stride8(self, low: Tensor) -> Tensor: ...
+    def last_layers(self) -> list[nn.Module]: ...
+
+
+class GapClassifier(nn.Module):
+    """Global average pooling over class maps (Zhou et al. 2016) on any backbone.
+
+    The layouts mirror GS table 6: `gap_highres` drops the later strides to 8, `gap_roi` pools 3×3 `windows` before the
+    1×1 layer, `gap_deeplab` dilates to stride 8, `classifier` keeps the backbone's own stride. `gap_lowres` has stride
+    16, by dilation, as the segmenter's backbone has it: so the one can start from the other.
+    """
+
+    def __init__(self, backbone: Backbone, num_foreground: int, dropout: float, windows: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.window = nn.MaxPool2d(3, 1, 1) if windows else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.fc8 = gaussian_conv(backbone.embed_channels, num_foreground, 1, 0.005, bias=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, K, h, w): what the average is taken over."""
+        return self._features_from_stride8(self.stride8(images))
+
+    def _features_from_stride8(self, low: Tensor) -> Tensor:
+        return self.backbone.embedding(self.window(self.backbone.from_low(low)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores_from_stride8(self.stride8(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        """(B, C-1, h, w) class heat maps, no ReLU (SPEC §2)."""
+        return self.fc8(self.features(images))  # type: ignore[no-any-return]
+
+    def stride8(self, images: Tensor) -> Tensor:
+        """(B, K, h8, w8): the features that background cues differentiate with respect to (SPEC §3)."""
+        return self.backbone.stride8(images)
+
+    def scores_from_stride8(self, low: Tensor) -> Tensor:
+        """(B, C-1) class scores computed onwards from `stride8`'s output."""
+        pooled = self._features_from_stride8(low).mean((2, 3), keepdim=True)
+        return self.fc8(self.dropout(pooled)).flatten(1)  # type: ignore[no-any-return]
+
+    def last_layers(self) -> list[nn.Module]:
+        return [self.fc8]
+
+
+class Segmenter(nn.Module):
+    """A backbone at stride 16, DeepLab-style context on it, and a small decoder to stride 8.
+
+    The context layers are depthwise; their dilations set the field of view as the papers' heads do.
+    """
+
+    stride = 8
+
+    def __init__(self, backbone: Backbone, head: str, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        width, lateral = 256, 48
+        self.backbone = backbone
+        self.reduce = nn.Conv2d(self.backbone.channels, width, 1)
+        self.context = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=rate, dilation=rate, groups=width) for rate in CONTEXT_RATES[head]
+        )
+        self.mix = nn.Conv2d(width, width, 1)
+        self.lateral = nn.Conv2d(self.backbone.low_channels, lateral, 1)
+        self.spatial = nn.Conv2d(width + lateral, width + lateral, 3, padding=1, groups=width + lateral)
+        self.fuse = nn.Conv2d(width + lateral, width, 1)
+        self.dropout = nn.Dropout2d(dropout)
+        self.fc8 = gaussian_conv(width, num_classes, 1, 0.01)
+
+    def forward(self, images: Tensor) -> Tensor:
+        low, high = self.backbone(images)
+        x = functional.relu(self.reduce(high))
+        x = functional.relu(x + self.mix(sum_of(self.context, x)))
+        x = functional.interpolate(x, low.shape[2:], mode="bilinear", align_corners=True)
+        x = torch.cat([x, functional.relu(self.lateral(low))], 1)
+        x = functional.relu(self.fuse(self.spatial(x)))
+        return self.fc8(self.dropout(x))  # type: ignore[no-any-return]
+
+    def last_layers(self) -> list[nn.Module]:
+        return [self.reduce, self.context, self.mix, self.lateral, self.spatial, self.fuse, self.fc8]

@@ -1,0 +1,124 @@
+"""Trained networks on disk: a folder with `weights.safetensors` and `model.json`, what it takes to rebuild them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from weakseg.errors import UserError
+from weakseg.files import IGNORE_INDEX, read_json, write_bytes, write_text
+from weakseg.networks.normalization import NORMALIZATIONS
+from weakseg.networks.registry import build_classifier, build_segmenter, normalization_of, use_normalization
+from weakseg.settings import Section, Side, VGG16Classifier
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class _Numbers(Section):
+    """Mean and standard deviation of RGB in 0..255."""
+
+    mean: Channels
+    std: Channels
+
+
+class _Description(Section):
+    """What it takes to rebuild a network."""
+
+    backbone: str
+    normalization: Annotated[str, Field(pattern=f"^({'|'.join(NORMALIZATIONS)})$")] | _Numbers
+    class_names: Annotated[list[str], Field(min_length=2, max_length=IGNORE_INDEX)]
+    input_px: Side
+
+
+class _ClassifierDescription(_Description):
+    network: str
+    geometry: Literal["warp", "pad"]
+    vgg16: VGG16Classifier
+
+
+class _SegmenterDescription(_Description):
+    head: str
+    average_pool5a: bool
+    geometry: Literal["warp", "crop"]
+
+
+def save_model(folder: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
+    """Write both files, each whole or not at all; the description last, so that a model without one is incomplete."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(weights))
+    content = {**description, "normalization": normalization_of(network)}
+    write_text(folder / DESCRIPTION, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """Both files of a model by name, as `identity_of` takes them."""
+    return {name: folder / name for name in (WEIGHTS, DESCRIPTION)}
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; train the model first (`dvc repro`)") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged weights file ({error})") from None
+
+
+def rebuild_classifier(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in evaluation mode, and its description."""
+    description = _read_description(folder, _ClassifierDescription)
+    with _naming(folder / DESCRIPTION):
+        network = build_classifier(
+            description["network"], description["backbone"],
+            len(description["class_names"]) - 1, 0.0, **description["vgg16"],
+        )  # fmt: skip
+    return _with_weights(network, folder, description), description
+
+
+def rebuild_segmenter(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in evaluation mode, and its description."""
+    description = _read_description(folder, _SegmenterDescription)
+    with _naming(folder / DESCRIPTION):
+        network = build_segmenter(
+            description["head"], description["backbone"], len(description["class_names"]), 0.0,
+            description["average_pool5a"],
+        )  # fmt: skip
+    return _with_weights(network, folder, description), description
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The file that asks for what cannot be built."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read_description(folder: Path, kind: type[_Description]) -> dict[str, Any]:
+    content = read_json(folder / DESCRIPTION)
+    try:
+        kind.model_validate(content)
+    except ValidationError as error:
+        keys = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
+        raise UserError(f"{folder / DESCRIPTION}: damaged or of another version ({keys})") from None
+    return content
+
+
+def _with_weights(network: nn.Module, folder: Path, description: Mapping[str, Any]) -> nn.Module:
+    use_normalization(network, description["normalization"])
+    try:
+        network.load_state_dict(read_weights(folder))
+    except RuntimeError as error:
+        raise UserError(f"{folder / WEIGHTS}: does not fit {DESCRIPTION} beside it: {error}") from None
+    return network.eval()

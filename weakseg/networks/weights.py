@@ -1,0 +1,72 @@
+"""Reading ImageNet weights from files, offline, and copying them into networks."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from weakseg.errors import UserError
+
+# The names torchvision downloads under; the digits are part of the file's SHA-256.
+TORCHVISION_FILES = {"vgg16": "vgg16-397923af.pth", "resnet101": "resnet101-63fe2227.pth"}
+
+
+def torchvision_path(backbone: str) -> Path:
+    """Where torch's hub cache keeps torchvision's weights of `backbone` ("vgg16" or "resnet101")."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILES[backbone]
+
+
+def read_state_dict(backbone: str, path: Path | None = None) -> dict[str, Tensor]:
+    """torchvision's ImageNet state dict of `backbone`, from `path` or the hub cache; nothing is downloaded.
+
+    A path ending in .safetensors is read as such, anything else by `torch.load(weights_only=True)`.
+    Raises UserError naming the file and where to put it if it is missing or cannot be read.
+    """
+    file = torchvision_path(backbone) if path is None else path
+    advice = (
+        f"Put torchvision's {TORCHVISION_FILES[backbone]} there "
+        f"(from https://download.pytorch.org/models/{TORCHVISION_FILES[backbone]}), "
+        "or set `pretrained` to a file that exists or to `none`."
+    )
+    if not file.is_file():
+        raise UserError(f"{file}: the ImageNet weights of {backbone} are missing. {advice}")
+    try:
+        content = load_file(file) if file.suffix == ".safetensors" else _load_weights_only(file)
+    except Exception as error:  # damaged bytes make torch raise nearly everything
+        raise UserError(f"{file}: not a readable weights file ({type(error).__name__}). {advice}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{file}: not a state dict (name → tensor). {advice}")
+    return dict(content)
+
+
+def _load_weights_only(file: Path) -> object:
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def copy_parameters(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], origin: str) -> None:
+    """Copy `sources[name]` into `targets[name]` in place, for every target; extra sources are left alone.
+
+    Raises UserError listing every missing and every mis-shaped name of `origin` at once; then nothing was
+    copied.
+    """
+    _raise_problems(origin, _problems(targets, sources))
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(sources[name])
+
+
+def _problems(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> Iterable[str]:
+    for name, target in targets.items():
+        if name not in sources:
+            yield f"{name} is missing (wanted {tuple(target.shape)})"
+        elif sources[name].shape != target.shape:
+            yield f"{name} is {tuple(sources[name].shape)}, wanted {tuple(target.shape)}"
+
+
+def _raise_problems(origin: str, problems: Iterable[str]) -> None:
+    """Raise one UserError that lists all `problems`, if there are any."""
+    lines = list(problems)
+    if lines:
+        raise UserError(f"{origin}: these weights do not fit the network:\n  " + "\n  ".join(lines))

@@ -1,0 +1,5 @@
+"""What every process of the pipeline needs: a stage's frame, devices, launching, identity."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,117 @@
+"""Reading `params.yaml`, with all that is wrong in one message.
+
+A named experiment is an entry of another file that says what it changes, by dotted key: `params.yaml
+ablations/params.yaml:experiments.sec_gmp` are the settings with that entry's `changes` put in their place.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from weakseg.errors import UserError
+from weakseg.settings.params import Params
+from weakseg.settings.types import Section
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, which YAML would silently overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        merge = "tag:yaml.org,2002:merge"
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]  # type: ignore[no-untyped-call]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"repeated key {', '.join(repeated)}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_params(files: Sequence[str | Path]) -> Params:
+    """The validated settings; one UserError lists everything that is wrong, by dotted key.
+
+    files: the params file, then any number of `FILE:ENTRY`, whose `changes` replace settings that are there, in order.
+    """
+    first, *entries = map(str, files)
+    content = _read_yaml(Path(first))
+    for entry in entries:
+        _apply(_changes(entry), content, entry, first)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        source = f"{first} with {', '.join(entries)}" if entries else first
+        raise UserError(f"{source}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; copy one of profiles/ or run in the repository's root") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: text, numbers, dates
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+
+
+def _changes(entry: str) -> dict[str, Any]:
+    """`FILE:ENTRY` → what stands under `changes` in that entry: values by dotted key."""
+    file, colon, key = entry.rpartition(":")
+    if not colon:
+        raise UserError(f"--params {entry}: say which entry of it: {entry}:experiments.NAME")
+    value = _read_yaml(Path(file))
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(f"{file}: there is no {key}")
+        value = value[part]
+    changes = value.get("changes") if isinstance(value, dict) else None
+    if not isinstance(changes, dict):
+        raise UserError(f"{file}: {key} has no `changes: {{...}}`; give an empty one for none")
+    return changes
+
+
+def _apply(changes: dict[str, Any], content: Any, entry: str, file: str) -> None:
+    """Put each value in the place of the one that is there; a key that is not there is a slip, not a new setting."""
+    for key, new in changes.items():
+        *sections, last = str(key).split(".")
+        inner = content
+        for section in sections:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last not in inner:
+            raise UserError(f"{entry}: changes {key}, which {file} does not have")
+        inner[last] = copy.deepcopy(new)
+
+
+_SHORT = Repr()  # aliases can make a small file stand for gigabytes
+
+
+def _explain(item: Any) -> str:
+    parts = [str(part) for part in item["loc"]]
+    if parts[:1] == ["losses"]:
+        del parts[2:3]  # pydantic names the variant of the loss here
+    key = ".".join(parts) or "(file)"
+    hint = ""
+    if isinstance(item["input"], str) and item["type"] in ("float_type", "int_type"):
+        hint = "; YAML reads 1e-3 as text, write 0.001 or 1.0e-3"
+    value = "" if item["type"] in ("missing", "value_error") else f" (is {_SHORT.repr(item['input'])})"
+    return f"  {key}: {item['msg']}{value}{hint}"
+
+
+def read_keys(*keys: str, files: Sequence[str | Path]) -> Any:
+    """The validated values of dotted `keys`: exactly those that the stage lists under `params` in dvc.yaml.
+
+    files: see `read_params`; a stage's `--params`.
+    """
+    params = read_params(files)
+    values = tuple(_value(params, key, files[0]) for key in keys)
+    return values[0] if len(values) == 1 else values
+
+
+def _value(value: Any, key: str, file: str | Path) -> Any:
+    for part in key.split("."):
+        inside = value if isinstance(value, dict) else dict(value) if isinstance(value, Section) else {}
+        if part not in inside:
+            raise UserError(f"{file}: there is no {key}")
+        value = inside[part]
+    return value

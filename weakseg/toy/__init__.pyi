@@ -1,0 +1,1 @@
+from .drawn_set import write_toy as write_toy

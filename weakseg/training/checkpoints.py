@@ -1,0 +1,92 @@
+"""Checkpoints of a training run: every N steps or M minutes, each whole or absent, the last two kept.
+
+A file's name is `<run>.<identity>.<step>.pt`. A checkpoint of another identity is never used; it goes when its run
+has been done anew.
+"""
+
+import glob
+import re
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weakseg.errors import UserError
+from weakseg.files import atomic_path
+
+KEPT = 2
+
+
+class Checkpoints:
+    """Those of the run `name` (such as `segmenter/sec`) with one identity (a hash of all that the result depends on)."""
+
+    def __init__(self, folder: Path, name: str, identity: str) -> None:
+        self.folder, self.name, self.identity = folder, name, identity[:16]
+        self._saved_at = time.monotonic()
+
+    def due(self, step: int, every_steps: int, every_minutes: float) -> bool:
+        """Whether to save after `step`: every N steps, or where the last save (or the start) is M minutes ago."""
+        return step % every_steps == 0 or time.monotonic() - self._saved_at >= 60 * every_minutes
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"{self._file_name}.{self.identity}.{step:08d}.pt"
+
+    def save(self, step: int, content: dict[str, Any]) -> None:
+        """Write a checkpoint, then remove all but the last two. Raises UserError where it cannot be written."""
+        with atomic_path(self.path(step)) as temporary:
+            try:
+                torch.save(content, temporary)
+            except RuntimeError as error:  # what torch makes of a write that fails
+                raise OSError(f"is the disk full? {error}") from error
+        for old in self.own()[:-KEPT]:
+            old.unlink(missing_ok=True)
+        self._saved_at = time.monotonic()
+
+    def restore(self, load: Callable[[dict[str, Any]], None]) -> bool:
+        """Hand the newest sound checkpoint's content to `load`; False where there is none.
+
+        Whatever `load` raises counts as damage, and the checkpoint before is tried. Raises UserError if none is sound.
+        """
+        for stale in self._of_other_identity():
+            self._say(f"settings, inputs or code changed, {stale.name} is not used; starting afresh")
+        damaged = []
+        for path in reversed(self.own()):
+            try:
+                load(torch.load(BytesIO(path.read_bytes()), map_location="cpu", weights_only=True))
+                return True
+            except Exception as error:  # whatever a damaged file makes torch raise
+                damaged.append(f"{path}: damaged checkpoint ({type(error).__name__})")
+                self._say(f"{damaged[-1]}; the one before is tried, if there is one")
+        if damaged:
+            raise UserError("\n".join(damaged) + "\ndelete what is damaged to start afresh")
+        return False
+
+    def remove(self) -> None:
+        """Remove all checkpoints of this run, those of other identities too, and what killed processes left."""
+        for path in (*self.own(), *self._of_other_identity(), *self._unfinished()):
+            path.unlink(missing_ok=True)
+
+    def own(self) -> list[Path]:
+        """This identity's checkpoints, oldest first."""
+        return [path for path in self._of_this_run() if path.name.split(".")[-3] == self.identity]
+
+    @property
+    def _file_name(self) -> str:
+        return self.name.replace("/", "-")
+
+    def _of_this_run(self) -> list[Path]:
+        name = re.compile(rf"{re.escape(self._file_name)}\.[0-9a-z]{{16}}\.\d{{8}}\.pt")
+        return sorted(path for path in self.folder.glob("*.pt") if name.fullmatch(path.name))
+
+    def _of_other_identity(self) -> list[Path]:
+        return [path for path in self._of_this_run() if path.name.split(".")[-3] != self.identity]
+
+    def _unfinished(self) -> list[Path]:
+        return sorted(self.folder.glob(f".{glob.escape(self._file_name)}.*.pt.*.tmp"))
+
+    def _say(self, text: str) -> None:
+        print(f"{self.name}: {text}", file=sys.stderr)

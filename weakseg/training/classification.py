@@ -1,0 +1,40 @@
+"""The tag classifiers' loss and scores; apart from the segmenters' losses, which can change without retraining them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weakseg.files import Record, SaliencyRecord
+from weakseg.images import as_image_tensor, classifier_input, photos
+
+
+def classification_terms(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """Multi-label logistic loss: summed over classes, mean over images."""
+    scores = network(batch["images"]).float()
+    loss = functional.binary_cross_entropy_with_logits(scores, batch["image_labels"].float(), reduction="none")
+    return {"logistic": loss.sum(1).mean()}
+
+
+def scores(
+    network: nn.Module, records: Sequence[Record | SaliencyRecord], input_px: int, geometry: str, device: torch.device,
+    batch_size: int = 16,
+) -> Iterator[npt.NDArray[np.float32]]:  # fmt: skip
+    """Class scores before the sigmoid, (b, C-1) a batch, of whole photos as the classifier was trained on them."""
+    for start in range(0, len(records), batch_size):
+        pixels = torch.stack(
+            [_classifier_pixels(record, input_px, geometry) for record in records[start : start + batch_size]]
+        )
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            result: Any = network(pixels.to(device)).float().cpu().numpy()
+        yield result
+
+
+def _classifier_pixels(record: Record | SaliencyRecord, input_px: int, geometry: str) -> Tensor:
+    image = photos.read_photo(Path(record.image))
+    return as_image_tensor(classifier_input(image, input_px, geometry))

@@ -1,0 +1,228 @@
+"""One training loop for every network: exact restart, live losses in a CSV, mixed precision on a GPU.
+
+Repeatable bit for bit on a CPU: a sample depends on (random_seed, position) alone, never on the loader's workers, and
+dropout's generator is seeded anew from (random_seed, step), so that a restart from a checkpoint goes on as if nothing
+had happened. Several processes (`training.parallel`) share each batch: the samples are the same, each has dropout of
+its own, and without dropout the losses agree to rounding.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from weakseg.errors import UserError
+from weakseg.runtime import agreed, compiled, is_first, launch, pick_device, same_in_all, to_device, wait, worker_count
+from weakseg.settings import Training
+from weakseg.training import optimization
+from weakseg.training.checkpoints import Checkpoints
+from weakseg.training.parallel import batch_shares, data_parallel
+from weakseg.training.progress import Progress
+from weakseg.training.run import Run
+from weakseg.training.sampling import Batch, Positions, SampleSource
+
+LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+LOG_EVERY_STEPS = 10
+
+
+def train(
+    network: nn.Module, source: SampleSource, loss_terms: LossTerms, weights: Mapping[str, float], run: Run
+) -> nn.Module:
+    """Train `network` in place and return it in evaluation mode, on the CPU.
+
+    `loss_terms` maps (network, batch on the device) to named scalar losses; their sum, each times its weight, is
+    minimized. Every term is logged to `run.log_path`. A non-finite term stops the run, naming term, step and images.
+    The checkpoints stay until `run.checkpoints.remove()`, which is for when the result is written.
+    """
+    settings, device, checkpoints = run.settings, pick_device(), run.checkpoints
+    network = to_device(network, device).train()
+    optimizer = build_optimizer(network, settings)
+    state = _restore(run, checkpoints, network, optimizer, device)
+    model = compiled(data_parallel(network, device))
+    hidden = None if is_first() else True
+    with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step, device))) as batches:
+        progress = tqdm(
+            batches,
+            run.name,
+            settings.steps,
+            initial=state.step,
+            unit="step",
+            disable=hidden,
+            mininterval=1,
+        )
+        for batch in progress:
+            terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
+            state.add(terms, batch["image_id"], float(optimizer.param_groups[0]["lr"]))
+            done = state.step == settings.steps
+            if state.step % LOG_EVERY_STEPS == 0 or done:
+                values = state.flush(run)
+                progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+            due, stopping = _decided(state.step, run, checkpoints, stop, device)
+            if due or done or stopping:
+                _save(run, checkpoints, network, optimizer, state)
+            if stopping:
+                sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
+    return network.cpu().eval()
+
+
+def _decided(
+    step: int, run: Run, checkpoints: Checkpoints, stop: "_StopSignals", device: torch.device
+) -> tuple[bool, bool]:
+    """Whether to save after this step and whether to stop, the same in all processes.
+
+    Several GPUs talk about it only where they wait for each other anyway, or where a checkpoint may be due.
+    """
+    every_steps, every_minutes = run.settings.checkpoint_every_steps, run.settings.checkpoint_every_minutes
+    quiet = step % LOG_EVERY_STEPS and step % every_steps
+    if quiet and device.type == "cuda" and launch.processes() > 1:
+        return False, False
+    due = is_first() and checkpoints.due(step, every_steps, every_minutes)
+    return agreed(due), agreed(stop.requested)
+
+
+def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> DataLoader[Batch]:
+    batch_size, workers = run.settings.batch_size, min(worker_count(), 8)
+    positions = Positions(source, run.random_seed, step * batch_size, run.settings.steps * batch_size)
+    return DataLoader(
+        positions,
+        batch_sampler=batch_shares(batch_size, run.settings.steps - step, run.name),
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_the_loop,
+    )
+
+
+def _batches(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
+    """The loader's batches; what a worker complains or dies of is told without the traceback that torch puts around it.
+
+    The workers end with this generator. torch ends them when its iterator is freed, but an error on its way up keeps
+    that alive, and at Python's exit nothing else would end processes that ignore SIGTERM.
+    """
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(
+            "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and run again: the "
+            "training goes on from its last checkpoint"
+        ) from None
+    finally:
+        if hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """Ctrl-C and a group's SIGTERM reach loader workers too; they must outlive them for the loop to finish its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, loss_terms: LossTerms,
+    weights: Mapping[str, float], run: Run, step: int, device: torch.device,
+) -> dict[str, Tensor]:  # fmt: skip
+    torch.manual_seed(_mix(run.random_seed, step, launch.rank()))
+    factor = learning_rate_factor(run.settings, step)
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+    batch = {name: moved(value, device) for name, value in batch.items()}
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        terms = loss_terms(network, batch)
+    total = optimization.weighted_sum(terms, weights)
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return {**{name: term.detach() for name, term in terms.items()}, "loss": total.detach()}
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+
+def _mix(random_seed: int, step: int, rank: int) -> int:
+    own = (rank,) if rank else ()  # the first process draws what a single one would
+    return int(np.random.SeedSequence((random_seed, step, 2, *own)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def learning_rate_factor(settings: Training, step: int) -> float:
+    schedule = settings.schedule
+    if schedule.kind == "poly":
+        return optimization.poly_schedule(step, settings.steps, schedule.power)
+    return optimization.step_schedule(step, schedule.step_every, schedule.step_factor)
+
+
+def build_optimizer(network: Any, settings: Training) -> torch.optim.Optimizer:
+    """SGD with Caffe's parameter groups (SPEC §5), or AdamW with the same groups but plain rates for biases."""
+    groups = optimization.parameter_groups(
+        network, settings.learning_rate, settings.weight_decay, settings.new_layers_factor,
+        1.0 if settings.optimizer == "adamw" else 2.0,
+    )  # fmt: skip
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.SGD(groups, momentum=settings.momentum, fused=True)
+
+
+def _save(
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: Progress
+) -> None:
+    state.check(run)  # so that no checkpoint holds weights that are not finite
+    if is_first():
+        content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
+        checkpoints.save(state.step, content)
+    wait()  # a stop ends no process before the checkpoint is whole
+
+
+def _restore(
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Go on from this run's newest sound checkpoint if there is one."""
+    state = Progress()
+
+    def load(content: dict[str, Any]) -> None:
+        network.load_state_dict(content["network"])
+        optimizer.load_state_dict(content["optimizer"])
+        state.restore(content, device)
+
+    if checkpoints.restore(load) and is_first():
+        print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
+        state.write_log(run)  # DVC has removed it
+    if not same_in_all(state.step):
+        raise UserError(f"{checkpoints.folder}: not the same on all machines; put it on a folder that they share")
+    return state
+
+
+class _StopSignals:
+    """Ctrl-C and SIGTERM ask the loop to save and stop after the current step."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: list[tuple[int, Any]] = []
+
+    def __enter__(self) -> "_StopSignals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous.append((number, signal.signal(number, self._request)))
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous:
+            signal.signal(number, handler)

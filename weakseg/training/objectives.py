@@ -1,0 +1,113 @@
+"""From a batch to named loss terms, for each kind of training."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from weakseg.crf import CRFParams, mean_field
+from weakseg.files import IGNORE_INDEX
+from weakseg.losses import (
+    constrain_loss,
+    cross_entropy_loss,
+    decay_for_share,
+    floored_softmax,
+    sec_loss_terms,
+    with_2016_gradient,
+)
+from weakseg.runtime import average, launch
+from weakseg.settings import CRF, ConstrainTerm, CrossEntropyLoss, SecLoss
+from weakseg.training.sampling import Batch
+
+
+def crf_params(settings: CRF) -> CRFParams:
+    return CRFParams(**settings.model_dump())
+
+
+def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Averaged over the locations that count of the whole batch, all processes' shares of it together."""
+    targets = batch["targets"]
+    known = average((targets != IGNORE_INDEX).sum().float()).clamp(min=1 / launch.processes())
+    loss = cross_entropy_loss(network(batch["images"]), targets, IGNORE_INDEX, known)
+    return {"cross_entropy": loss}
+
+
+class BoundaryCRF:
+    """The dense CRF of SEC's constrain term (equation 5), on the network's grid."""
+
+    def __init__(self, settings: ConstrainTerm, stride: int, image_side_px: int) -> None:
+        self.settings, self.stride = settings, stride
+        grid = (image_side_px - 1) // stride + 1
+        self.params = crf_params(settings.crf).scaled(settings.crf_image_px / grid)
+
+    def log_probs(self, images: Tensor, logits: Tensor) -> Tensor:
+        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone (SPEC §10)."""
+        pixels = images[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
+        if self.settings.crf_backend == "lattice":
+            pixels = pixels.flip(3)
+        exact = self.settings.crf_gradient == "exact"
+        log_q = mean_field(
+            pixels.contiguous(), logits if exact else logits.detach(), self.params, self.settings.crf_backend,
+            gradient="exact" if exact else "none",
+        )  # fmt: skip
+        return with_2016_gradient(log_q, logits) if self.settings.crf_gradient == "release2016" else log_q
+
+
+class CrossEntropyTerms:
+    """Cross-entropy on label maps; with a weight, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
+
+    Locations that are 255 count in the constrain term, which needs no label.
+    """
+
+    def __init__(self, settings: CrossEntropyLoss, stride: int, image_side_px: int) -> None:
+        self.weights: Mapping[str, float] = {"cross_entropy": 1.0, "constrain": settings.constrain_weight}
+        self.crf = BoundaryCRF(settings, stride, image_side_px)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = network(batch["images"]).float()
+        terms = {"cross_entropy": cross_entropy_loss(logits, batch["targets"], IGNORE_INDEX)}
+        if self.weights["constrain"]:
+            log_q = self.crf.log_probs(batch["images"], logits)
+            terms["constrain"] = constrain_loss(floored_softmax(logits), log_q)
+        return terms
+
+
+class SecTerms:
+    """SEC's three terms (equations 1 to 5) for one batch of warped photos and cues."""
+
+    def __init__(self, settings: SecLoss, num_classes: int, stride: int, image_side_px: int) -> None:
+        self.settings, self.num_classes = settings, num_classes
+        grid = (image_side_px - 1) // stride + 1
+        self.decays = decays_of(settings, grid * grid)
+        self.crf = BoundaryCRF(settings, stride, image_side_px)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images, targets = batch["images"], batch["targets"]
+        logits = network(images).float()
+        classes = torch.arange(self.num_classes, device=targets.device, dtype=targets.dtype)
+        cues = targets.unsqueeze(1) == classes.view(1, -1, 1, 1)
+        crf_log_probs = self.crf.log_probs(images, logits) if self.weights["constrain"] else None
+        return sec_loss_terms(
+            logits, cues, batch["image_labels"], crf_log_probs, self.weights, **self.decays,
+            include_background=self.settings.background_cues,
+        )  # fmt: skip
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        settings = self.settings
+        return {"seed": settings.seed_weight, "expand": settings.expand_weight, "constrain": settings.constrain_weight}
+
+
+def decays_of(settings: SecLoss, num_locations: int) -> dict[str, float]:
+    """The decays of equation 4: numbers where they are given, else by the share rule on this grid (SPEC §4)."""
+    present = {"gmp": 0.0, "gap": 1.0}.get(settings.pooling_present)
+    if present is None:
+        present = settings.decay_present
+    if present is None:
+        present = decay_for_share(settings.present_share, num_locations)
+    background = settings.decay_background
+    if background is None:
+        background = decay_for_share(settings.background_share, num_locations)
+    assert math.isfinite(present) and math.isfinite(background)
+    return {"decay_present": present, "decay_absent": 0.0, "decay_background": background}

@@ -1,0 +1,141 @@
+"""What a segmenter learns from, as training samples: photos paired with cues, guides, seeds or ground truth.
+
+`.npz` archives hold cues on a grid, `.zip` archives hold label maps at the photo's size; either kind can be paired
+with the whole photo warped to a square (SEC) or with random crops (GS).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weakseg.arrays import LabelMap
+from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, read_target
+from weakseg.images import (
+    as_image_tensor,
+    as_map_tensor,
+    classifier_input,
+    crop_area,
+    crop_borders,
+    flip,
+    jitter_colours,
+    photos,
+    random_crop,
+    rescale,
+    resize_nearest,
+    warp_square,
+)
+from weakseg.settings import ClassifierAugmentation, SaliencyAugmentation, SegmenterAugmentation
+
+
+def multi_hot(labels: tuple[int, ...], num_classes: int) -> npt.NDArray[np.bool_]:
+    """(C-1,) bool of foreground class ids."""
+    present = np.zeros(num_classes - 1, bool)
+    present[np.array(labels, np.intp) - 1] = True
+    return present
+
+
+@dataclass(frozen=True)
+class ClassificationSamples:
+    """Photos and multi-hot tags for a classifier: SEC warps the whole photo, GS fits it into a square (SPEC §2)."""
+
+    records: list[Record]
+    num_classes: int
+    input_px: int
+    geometry: str
+    augmentation: ClassifierAugmentation
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        record, augmentation = self.records[index], self.augmentation
+        image = photos.read_photo(Path(record.image))
+        image = crop_borders(image, augmentation.crop_borders_fraction, rng)
+        geometry = self.geometry
+        if augmentation.crop_area is not None:
+            smallest, largest = augmentation.crop_area
+            image, geometry = crop_area(image, smallest, largest, rng), "warp"
+        image = classifier_input(image, self.input_px, geometry)
+        if augmentation.flip and rng.random() < 0.5:
+            image = flip(image)
+        image = jitter_colours(image, augmentation.colour_jitter, rng)
+        labels = multi_hot(record.labels, self.num_classes)
+        return {"images": as_image_tensor(image), "image_labels": as_map_tensor(labels), "image_id": record.image_id}
+
+
+@dataclass(frozen=True)
+class SegmentationSamples:
+    """Photos and targets at input resolution; the network's grid is taken as point samples by the loss."""
+
+    records: list[Record]
+    archive: ArrayArchive | ImageArchive
+    num_classes: int
+    input_px: int
+    geometry: str
+    flip: bool
+    augmentation: SegmenterAugmentation
+    stride: int
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """images (3, S, S) uint8, targets (h, w) uint8 on the grid, image_labels (C-1,) bool, image_id."""
+        record, augmentation, side = self.records[index], self.augmentation, self.input_px
+        image, target = photos.read_photo(Path(record.image)), read_target(self.archive, record.image_id)
+        grid = (side - 1) // self.stride + 1
+        if self.geometry == "warp":
+            image, target = warp_square(image, side), resize_nearest(target, grid, grid)
+        else:
+            image, target = self._crop(image, target, rng)
+        if self.flip and rng.random() < 0.5:
+            image, target = flip(image), flip(target)
+        image = jitter_colours(image, augmentation.colour_jitter, rng)
+        return {
+            "images": as_image_tensor(image),
+            "targets": as_map_tensor(target),
+            "image_labels": as_map_tensor(multi_hot(record.labels, self.num_classes)),
+            "image_id": record.image_id,
+        }
+
+    def _crop(self, image: LabelMap, target: LabelMap, rng: np.random.Generator) -> tuple[LabelMap, LabelMap]:
+        smallest, largest = self.augmentation.scales
+        image = rescale(image, float(rng.uniform(smallest, largest))) if largest != 1 or smallest != 1 else image
+        target = resize_nearest(target, *image.shape[:2])
+        image, target = random_crop(image, target, self.input_px, IGNORE_INDEX, rng)
+        return image, target[:: self.stride, :: self.stride]
+
+
+@dataclass(frozen=True)
+class SaliencySamples:
+    """Photos of the saliency set and their GrabCut masks (0, 1), padded or cropped as segmentation samples are."""
+
+    image_paths: dict[str, str]
+    archive: ImageArchive
+    input_px: int
+    augmentation: SaliencyAugmentation
+    stride: int
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+    @cached_property
+    def _image_ids(self) -> list[str]:
+        return list(self.image_paths)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        image_id = self._image_ids[index]
+        image, target = photos.read_photo(Path(self.image_paths[image_id])), self.archive[image_id]
+        smallest, largest = self.augmentation.scales
+        image = rescale(image, float(rng.uniform(smallest, largest)) * self.input_px / max(image.shape[:2]))
+        target = resize_nearest(target, *image.shape[:2])
+        image, target = random_crop(image, target, self.input_px, IGNORE_INDEX, rng)
+        target = target[:: self.stride, :: self.stride]
+        if self.augmentation.flip and rng.random() < 0.5:
+            image, target = flip(image), flip(target)
+        image = jitter_colours(image, self.augmentation.colour_jitter, rng)
+        return {"images": as_image_tensor(image), "targets": as_map_tensor(target), "image_id": image_id}
