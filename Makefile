@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup run test lint report compare clean
+.PHONY: help setup run profile test lint deps compare
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -23,6 +23,9 @@ run: setup ## run the pipeline with params.yaml as it stands, then show the resu
 	dvc repro
 	@echo; cat metrics/report/table.txt; echo; echo "pictures: metrics/report/index.html and metrics/report/*.png"
 
+profile: setup ## write params.yaml for NAME=toy | small-voc | own-photos | papers | voc12
+	@python -m weakseg.profile "$(NAME)"
+
 test: setup ## run the tests, a real dvc repro on tiny data among them
 	python -m pytest
 
@@ -30,6 +33,9 @@ lint: setup ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
+
+deps: setup ## write the code deps of both dvc.yaml from the imports
+	python -m tests.code_deps
 
 compare: setup ## the papers' numbers beside ours, as far as the rows of ablations/ have run
 	@cd ablations && sh -c "$$(python -c "import yaml; print(yaml.safe_load(open('dvc.yaml'))['stages']['compare_published']['cmd'])")"

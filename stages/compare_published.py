@@ -32,7 +32,7 @@ def main() -> None:
         ablation_guides="JSON of the ablations' guides' quality", seeders="folder of params.yaml's seeders' quality",
         ablation_seeders="folder of the ablations' seeders' quality", out="folder to write",
     ).parse_args()  # fmt: skip
-    bound: str = read_keys("report.bound", files=paths.params)
+    bound: str = read_keys("report.bound", options=paths)
     published = read_published(paths.published)
     sources: list[tuple[Sequence[PublishedRow], Callable[[str], Numbers | None]]] = [
         (published.experiments, partial(experiment_numbers, [paths.ablations, paths.evaluation])),

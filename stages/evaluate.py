@@ -14,7 +14,7 @@ from weakseg.runtime import arguments, run
 
 def main() -> None:
     paths = arguments(
-        __doc__, reads_params=False, manifest="manifest", classes="class names", ground_truth=".zip of masks", raw=".zip of masks without CRF",
+        __doc__, reads_params=False, named="which experiment", manifest="manifest", classes="class names", ground_truth=".zip of masks", raw=".zip of masks without CRF",
         crf=".zip of masks with CRF", out=".npz of confusion matrices to write", metrics="JSON to write",
     ).parse_args()  # fmt: skip
     class_names = read_class_names(paths.classes)

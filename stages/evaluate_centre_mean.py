@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from weakseg.evaluation import CURVE_COLUMNS, curve_rows, seed_quality
+from weakseg.evaluation import CURVE_COLUMNS, PhotoMaps, curve_rows, mean_masks, measured, seeder_metrics
 from weakseg.files import ImageArchive, read_class_names, read_manifest, write_json, write_table
 from weakseg.runtime import arguments, run
 
@@ -16,16 +16,16 @@ def main() -> None:
     ).parse_args()  # fmt: skip
     num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
     known = [record for record in read_manifest(paths.manifest) if record.image_id in truth]
-    masks = seed_quality.mean_masks([record for record in known if record.split == "train"], truth, num_classes)
+    masks = mean_masks([record for record in known if record.split == "train"], truth, num_classes)
     val = [record for record in known if record.split == "val"]
 
-    def photos() -> Iterator[seed_quality.PhotoMaps]:
+    def photos() -> Iterator[PhotoMaps]:
         for record in val:
             labels = np.array(record.labels, np.intp)
             yield record, labels, masks[labels - 1]
 
-    curve = seed_quality.measured(photos(), truth, num_classes, None, 0.0).curve()
-    write_json(paths.metrics, seed_quality.seeder_metrics(curve, len(val), None))
+    curve = measured(photos(), truth, num_classes, None, 0.0).curve()
+    write_json(paths.metrics, seeder_metrics(curve, len(val), None))
     write_table(paths.curve, curve_rows(curve), list(CURVE_COLUMNS))
 
 

@@ -3,7 +3,7 @@
 from weakseg.evaluation import supervision_metrics
 from weakseg.files import ArrayArchive, ImageArchive, read_class_names, read_manifest, write_json
 from weakseg.runtime import arguments, run
-from weakseg.settings import Guides, read_keys
+from weakseg.settings import EvaluateSupervision, read_keys
 
 
 def main() -> None:
@@ -12,11 +12,11 @@ def main() -> None:
         seeds=".zip of seeds", guides="folder of guides", oracle=".zip of oracle guides", cue_metrics="JSON to write",
         guide_metrics="JSON to write",
     ).parse_args()  # fmt: skip
-    settings: Guides = read_keys("make_guides", files=paths.params)
+    settings: EvaluateSupervision = read_keys("evaluate_supervision", options=paths)
     num_classes, records = len(read_class_names(paths.classes)), read_manifest(paths.manifest, "train")
     truth = ImageArchive(paths.ground_truth)
     write_json(paths.cue_metrics, supervision_metrics(ArrayArchive(paths.cues), records, truth, num_classes, "cues"))
-    sources = {"seeds": paths.seeds} | {rule: paths.guides / f"{rule}.zip" for rule in settings.rules}
+    sources = {"seeds": paths.seeds} | {rule: paths.guides / f"{rule}.zip" for rule in settings.guides}
     archives = {name: ImageArchive(path) for name, path in {**sources, "oracle": paths.oracle}.items()}
     content = {
         name: supervision_metrics(archive, records, truth, num_classes, name) for name, archive in archives.items()

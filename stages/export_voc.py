@@ -9,6 +9,7 @@ def main() -> None:
     paths = arguments(
         __doc__,
         reads_params=False,
+        named="which experiment",
         manifest="manifest",
         classes="class names",
         masks=".zip of masks",

@@ -1,6 +1,7 @@
 """SEC's localization cues as its authors published them, for the training photos of this data set."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -8,16 +9,17 @@ from tqdm import tqdm
 
 from weakseg.files import cue_arrays, read_class_names, read_manifest, write_arrays
 from weakseg.runtime import arguments, run
+from weakseg.settings import ImportCues, read_keys
 from weakseg.supervision import check_matches, read_published_cues
 
 
 def main() -> None:
     paths = arguments(
-        __doc__, manifest="manifest", classes="class names", cues="the authors' pickle, compressed or not",
-        image_list="the authors' list of file names and numbers", out=".npz to write",
-        reads_params=False,
+        __doc__, named="which of params.yaml's import_cues", manifest="manifest", classes="class names",
+        out=".npz to write",
     ).parse_args()  # fmt: skip
-    published = read_published_cues(paths.cues, paths.image_list)
+    settings: ImportCues = read_keys("import_cues.{name}", options=paths)
+    published = read_published_cues(Path(settings.cues), Path(settings.image_list))
     records = read_manifest(paths.manifest, "train")
     check_matches(published, records, read_class_names(paths.classes))
     print(f"{len(records)} training photos have published cues; {len(published) - len(records)} others are left out")

@@ -3,13 +3,13 @@
 import shutil
 
 from weakseg.runtime import arguments, run
-from weakseg.settings import Toy, read_keys
+from weakseg.settings import MakeToy, read_keys
 from weakseg.toy import write_toy
 
 
 def main() -> None:
     paths = arguments(__doc__, out="folder to write: voc/ and saliency/").parse_args()
-    settings: Toy = read_keys("make_toy", files=paths.params)
+    settings: MakeToy = read_keys("make_toy", options=paths)
     if paths.out.exists():
         shutil.rmtree(paths.out)
     write_toy(paths.out, **settings.model_dump())

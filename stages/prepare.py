@@ -13,12 +13,13 @@ LARGE_PX = 1024  # VOC's photos, which the papers and the settings are made for,
 def main() -> None:
     paths = arguments(
         __doc__,
+        lists="folder of lists and labels that lie elsewhere",
         manifest="CSV to write",
         classes="class names to write, one a line",
         metrics="JSON to write: what was found",
     ).parse_args()
-    data: Data = read_keys("data", files=paths.params)
-    scan = _scan(data)
+    data: Data = read_keys("data", options=paths)
+    scan = _scan(data, paths.lists)
     for note in (*scan.notes, *large_photos(scan)):
         print(note)
     write_manifest(paths.manifest, scan.records)
@@ -27,13 +28,12 @@ def main() -> None:
     print(f"image-level labels come from: {scan.labels_source}")
 
 
-def _scan(data: Data) -> Scan:
-    labels_file = Path(data.labels_file) if data.labels_file else None
+def _scan(data: Data, lists: Path) -> Scan:
+    root = Path(data.root)
     if data.format == "voc":
-        return scan_voc(
-            Path(data.root), data.train_list or "train", data.val_list, data.test_list, labels_file, data.classes
-        )
-    return scan_folder(Path(data.root), labels_file, data.val_list, data.classes)
+        names = (data.train_list or "train", data.val_list, data.test_list)
+        return scan_voc(root, *names, data.labels_file, data.classes, lists)
+    return scan_folder(root, data.labels_file, data.val_list, data.classes, lists=lists)
 
 
 def large_photos(scan: Scan) -> list[str]:

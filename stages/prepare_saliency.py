@@ -9,9 +9,11 @@ from weakseg.settings import SaliencyData, read_keys
 
 
 def main() -> None:
-    paths = arguments(__doc__, manifest="CSV to write").parse_args()
-    settings: SaliencyData = read_keys("saliency", files=paths.params)
-    records = scan_saliency(Path(settings.root), settings.boxes, settings.image_list, settings.exclude)
+    paths = arguments(
+        __doc__, lists="folder of lists and boxes that lie elsewhere", manifest="CSV to write"
+    ).parse_args()
+    settings: SaliencyData = read_keys("saliency", options=paths)
+    records = scan_saliency(Path(settings.root), settings.boxes, settings.image_list, settings.exclude, paths.lists)
     write_saliency_manifest(paths.manifest, records)
 
 

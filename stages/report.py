@@ -19,7 +19,7 @@ def main() -> None:
     paths = parser.parse_args()
     experiments: dict[str, Experiment]
     settings: Report
-    experiments, settings = read_keys("experiments", "report", files=paths.params)
+    experiments, settings = read_keys("experiments", "report", options=paths)
     write_report(paths.out, sources(paths.data, paths.metrics, paths.published, experiments, settings))
     print(summary_table(read_json(paths.metrics / "summary.json")))
     print(f"pictures: {paths.out / 'index.html'}")
@@ -30,7 +30,7 @@ def sources(
 ) -> ReportSources:
     return ReportSources(
         manifest=data / "manifest.csv", classes=data / "classes.txt", experiments=tuple(experiments),
-        supervision={name: Path(experiment.supervision).stem for name, experiment in experiments.items()},
+        supervision={name: Path(experiment.train.supervision).stem for name, experiment in experiments.items()},
         cues=data / "cues.npz", seeds=data / "seeds.zip", saliency=data / "saliency.zip", guides=data / "guides",
         ground_truth=data / "ground_truth.zip", raw_masks=data / "raw_masks", masks=data / "masks",
         evaluation=data / "evaluation", metrics=metrics, training=metrics / "training",

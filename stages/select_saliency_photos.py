@@ -3,42 +3,31 @@
 import numpy as np
 from tqdm import tqdm
 
-from weakseg.errors import UserError
-from weakseg.files import SaliencyRecord, read_saliency_manifest, write_saliency_manifest
+from weakseg.files import read_saliency_manifest, write_saliency_manifest
 from weakseg.networks import rebuild_classifier
-from weakseg.runtime import arguments, pick_device, run
+from weakseg.runtime import arguments, filled, pick_device, run
 from weakseg.settings import SelectSaliencyPhotos, read_keys
-from weakseg.training import scores
+from weakseg.training import scores, without_classes
 
-BATCH_SIZE = 16
+PUBLISHED = 11_041  # photos of MSRA that GS keeps
 
 
 def main() -> None:
     paths = arguments(
         __doc__, manifest="saliency manifest", classifier="folder of the tag classifier", out="CSV to write"
     ).parse_args()
-    settings: SelectSaliencyPhotos = read_keys("select_saliency_photos", files=paths.params)
+    settings: SelectSaliencyPhotos = read_keys("select_saliency_photos", options=paths)
+    filled(paths, classifier=settings.classifier)
     records = read_saliency_manifest(paths.manifest)
     if settings.exclude_scores_above is not None:
         network, description = rebuild_classifier(paths.classifier)
         device = pick_device()
-        batches = scores(
-            network.to(device), records, description["input_px"], description["geometry"], device, BATCH_SIZE
-        )
+        batches = scores(network.to(device), records, description["input_px"], description["geometry"], device)
         best = np.concatenate([batch.max(1) for batch in tqdm(batches, "scores", unit="batch", disable=None)])
         kept = without_classes(records, best, settings.exclude_scores_above)
-        print(f"{len(records) - len(kept)} of {len(records)} saliency photos show the classes and are left out")
+        print(f"{len(kept)} of {len(records)} saliency photos show none of the classes (GS: {PUBLISHED} of MSRA's)")
         records = kept
     write_saliency_manifest(paths.out, records)
-
-
-def without_classes(records: list[SaliencyRecord], best: "np.ndarray", above: float) -> list[SaliencyRecord]:
-    """The photos whose best class has a probability of at most `above`; best (N,) is its score before the sigmoid."""
-    probability = 1 / (1 + np.exp(-best.astype(np.float64)))
-    kept = [record for record, value in zip(records, probability.tolist(), strict=True) if value <= above]
-    if not kept:
-        raise UserError(f"select_saliency_photos.exclude_scores_above: {above} leaves no saliency photo; raise it")
-    return kept
 
 
 if __name__ == "__main__":

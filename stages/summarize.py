@@ -11,7 +11,7 @@ def main() -> None:
         __doc__, classes="class names", evaluation="folder of confusion matrices", out="JSON to write"
     ).parse_args()
     experiments: dict[str, Experiment]
-    experiments, bound = read_keys("experiments", "report.bound", files=paths.params)
+    experiments, bound = read_keys("experiments", "report.bound", options=paths)
     class_names, metrics = read_class_names(paths.classes), {}
     for name in experiments:
         confusions = ArrayArchive(paths.evaluation / f"{name}.npz")

@@ -1,21 +1,21 @@
 """Write how one experiment's segmenter is used on a photo, so that its folder is all it takes to use it elsewhere."""
 
-from weakseg.crf import CRFParams
+from weakseg.crf import crf_params
 from weakseg.inference import Rule, write_rule
 from weakseg.runtime import arguments, run
-from weakseg.settings import Experiment, InferenceCRF, read_keys
+from weakseg.settings import CRF, ExperimentTest, Postprocess, read_keys
 
 
 def main() -> None:
-    parser = arguments(__doc__, out="JSON to write")
-    parser.add_argument("--experiment", required=True, help="which of params.yaml's experiments")
-    parser.add_argument("--crf", required=True, help="which of params.yaml's CRF settings")
-    paths = parser.parse_args()
-    crf: InferenceCRF
-    experiment: Experiment
-    crf, experiment = read_keys(f"crf.{paths.crf}", f"experiments.{paths.experiment}", files=paths.params)
+    paths = arguments(__doc__, named="which of params.yaml's experiments", out="JSON to write").parse_args()
+    test: ExperimentTest
+    settings: Postprocess
+    test, geometry, settings = read_keys(
+        "experiments.{name}.test", "experiments.{name}.train.geometry", "postprocess", options=paths
+    )
+    crf: CRF = read_keys(f"crf.{test.crf}", options=paths)
     write_rule(
-        paths.out, Rule(experiment.geometry, experiment.test_input_px, CRFParams(**crf.model_dump(exclude={"backend"})))
+        paths.out, Rule(geometry, test.input_px, crf_params(crf).scaled(1 / settings.sigma_scale), settings.backend)
     )
 
 

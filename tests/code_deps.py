@@ -12,10 +12,12 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+LINE_LENGTH = 120
 PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
 CANNOT_CHANGE_BYTES = {
     "weakseg/settings": "types of the settings and how they are read: DVC tracks their values, as params",
     "weakseg/runtime": "locks, launching, devices, memory and progress: which process computes, never what",
+    "weakseg/arrays.py": "names of types",
     "weakseg/errors.py": "the exception of a user's mistake: with it there is no output",
     "weakseg/__init__.py": "finds the rooms",
     "stages/__init__.py": "sets malloc before a stage starts",
@@ -93,20 +95,35 @@ def script_of(command: str) -> Path:
 def rewritten(text: str) -> str:
     """A dvc.yaml with the code deps of every stage as they should be; all other lines stay."""
     stages = yaml.safe_load(text)["stages"]
-    wanted = {name: code_deps(script_of(body.get("do", body)["cmd"])) for name, body in stages.items()}
     lines: list[str] = []
-    stage, indent, in_deps = "", "", False
-    for line in [*text.split("\n"), "end:"]:
-        if in_deps and not line.startswith(f"{indent}- ") and not line.startswith(f"{indent}  "):
-            lines += [f"{indent}- {dep}" for dep in wanted[stage]]
-            in_deps = False
+    stage, skipping = "", False
+    for line in text.split("\n"):
         if found := re.fullmatch(r"  (\w+):", line):
             stage = found[1]
-        if found := re.fullmatch(r"( +)deps:", line):
-            indent, in_deps = found[1], True
-        if not (in_deps and re.fullmatch(r" +- (weakseg|stages)/\S*", line)):
+        if found := re.match(r"( +)deps: \[", line):
+            body = stages[stage].get("do", stages[stage])
+            lines += _deps(found[1], body["deps"], code_deps(script_of(body["cmd"])))
+            skipping = True
+        if not skipping:
             lines.append(line)
-    return "\n".join(lines[:-1])
+        skipping = skipping and not line.endswith("]")
+    return "\n".join(lines)
+
+
+def _deps(indent: str, listed: list[str], code: list[str]) -> list[str]:
+    """The lines of `deps: […]`, data first, then the code."""
+    data = [dep for dep in listed if not dep.startswith(("weakseg/", "stages/"))]
+    lines = [f"{indent}deps: ["]
+    for group in (data, code):
+        if group is code and data:
+            lines.append(f"{indent}       ")
+        for dep in group:
+            shown = f'"{dep}"' if "${" in dep else dep
+            if len(lines[-1]) + len(shown) + 3 > LINE_LENGTH:
+                lines.append(f"{indent}       ")
+            lines[-1] += f"{shown}, "
+    lines[-1] = lines[-1].removesuffix(", ") + "]"
+    return [line.rstrip() for line in lines]
 
 
 def main() -> None:

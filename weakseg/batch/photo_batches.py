@@ -3,49 +3,27 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from weakseg.arrays import Photo
+from weakseg.batch.tasks import BATCH_SIZE, NetworkTask
 from weakseg.batch.workers import map_images, read_ahead
 from weakseg.files import Record
 from weakseg.images import read_record
 from weakseg.runtime import pick_device, to_device
 
-BATCH_SIZE = 16
-
-
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 
-Result_co = TypeVar("Result_co", covariant=True)
-
-
-class PhotoTask(Protocol[Result_co]):
-    """What to do with photos. It is sent to other processes, so it holds folders and settings, and no network."""
-
-    def network(self) -> nn.Module:
-        """The network, on the CPU."""
-
-    def size(self, image: Photo) -> Hashable:
-        """Photos that are equal in this may go through the network together."""
-
-    def results(
-        self, network: nn.Module, records: Sequence[Record], images: Sequence[Photo], device: torch.device
-    ) -> Sequence[Result_co]:
-        """Of photos equal in size; each must depend on its own photo alone."""
-
-
-def through_network(task: PhotoTask[Result], records: Sequence[Record], description: str) -> Iterator[Result]:
+def through_network(task: NetworkTask[Result], records: Sequence[Record], description: str) -> Iterator[Result]:
     """One result for each photo, in order, with a progress bar.
 
     On a CPU every photo goes alone through a network of one thread, in WEAKSEG_WORKERS processes: that is faster than
-    several threads at one photo, and nothing depends on their number.
+    several threads at one photo, and nothing depends on their number. On a GPU, `records` are whole windows.
     """
     device = pick_device()
     if device.type == "cpu":
@@ -82,10 +60,10 @@ def in_batches(
         yield from (found[number] for number in range(len(window)))
 
 
-_loaded: list[tuple[PhotoTask[Any], nn.Module]] = []  # of this process: the last task's network
+_loaded: list[tuple[NetworkTask[Any], nn.Module]] = []  # of this process: the last task's network
 
 
-def _alone(task: PhotoTask[Result], record: Record) -> Result:
+def _alone(task: NetworkTask[Result], record: Record) -> Result:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in any worker, where this is the only process
     try:

@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weakseg.arrays import Photo
+from weakseg.batch import NetworkTask
 from weakseg.cams import backprop
 from weakseg.files import Record
 from weakseg.images import input_size, resized
 from weakseg.networks import Classifier, fold_batch_norm, rebuild_classifier
-from weakseg.settings import Cam
+from weakseg.settings import MakeCams
 
 
 def heat_maps(
     network: nn.Module,
     images: Sequence[npt.NDArray[np.uint8]],
     labels: Sequence[npt.NDArray[np.intp]],
-    settings: Cam,
+    settings: MakeCams,
     device: torch.device,
 ) -> list[npt.NDArray[np.float32]]:
     """For each photo (L, h, w): one map per label, or with method `background_gradient` a single class-independent
@@ -67,7 +68,7 @@ def heat_maps(
     return [found[index][:count] if count else np.zeros((0, *grid), np.float32) for index, count in enumerate(counts)]
 
 
-def input_sizes(image: npt.NDArray[np.uint8], settings: Cam) -> dict[float, tuple[int, int]]:
+def input_sizes(image: npt.NDArray[np.uint8], settings: MakeCams) -> dict[float, tuple[int, int]]:
     """What the photo is brought to at scale 1 and at each of the settings' scales."""
     height, width = image.shape[:2]
     scales = {1.0, *settings.scales, *settings.gradient_scales}
@@ -140,14 +141,14 @@ def activation_gradient(classifier: Classifier, images: Tensor, classes: Tensor)
 
 
 @dataclass(frozen=True)
-class HeatMapTask:
+class HeatMapTask(NetworkTask[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]]):
     """Photos through the classifier in a folder: class ids (L,) and heat maps (L, h, w) of each.
 
     Class 0 stands for the background's gradient.
     """
 
     model: Path
-    settings: Cam
+    settings: MakeCams
 
     def network(self) -> nn.Module:
         return prepared(rebuild_classifier(self.model)[0], self.settings.method)

@@ -7,4 +7,6 @@ from .params import (
     MIN_PROB as MIN_PROB,
     SEC as SEC,
     CRFParams as CRFParams,
+    crf_params as crf_params,
 )
+from .test_time import TestTimeCRF as TestTimeCRF

@@ -40,7 +40,7 @@ def mean_field(
     exact); "none" returns a constant.
     min_prob: floor of the result, which is then renormalized (SPEC §4); None: 1e-4 for the lattice, as in the
     released layer, and 0 (no floor, §10 as it stands) for exact.
-    workers: processes of the lattice, None for `lattice_workers.default_workers`; the result does not depend on
+    workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on
     it.
     max_bytes: bound on the pairwise kernel the exact backend holds at a time; beyond it come some ten tensors
     the size of `scores`. Images are taken in groups that fit; one that alone doesn't has its kernel

@@ -17,6 +17,8 @@ from pydensecrf import densecrf
 from weakseg.arrays import Maps, Photo
 from weakseg.crf.params import KEEP_FLOOR, MIN_PROB, CRFParams, competitors
 
+cv2.setNumThreads(0)  # parallelism is over images, in processes
+
 CONVOLVED_CLASSES, CONVOLVED_SIGMA = 4, 5.0  # up to these, a convolution is faster than the Gaussian kernel's lattice
 
 

@@ -26,17 +26,9 @@ from weakseg.arrays import Maps, Photo
 from weakseg.crf.lattice import soft
 from weakseg.crf.params import MIN_PROB, CRFParams
 from weakseg.errors import UserError
-from weakseg.runtime import launch
+from weakseg.runtime import worker_count
 
 _HEADER = struct.Struct("<5did4i")  # CRFParams, min_prob, number of images, classes, height, width
-
-
-def default_workers() -> int:
-    """Environment variable WEAKSEG_WORKERS, else the number of cores, shared with the job's others on this machine."""
-    text = os.environ.get("WEAKSEG_WORKERS") or str(max(1, (os.cpu_count() or 1) // launch.local_processes()))
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"environment variable WEAKSEG_WORKERS is {text!r}; set it to a whole number from 1")
-    return int(text)
 
 
 def _send(pipe: IO[bytes], images: Photo, scores: Maps, params: CRFParams, min_prob: float) -> None:
@@ -148,10 +140,10 @@ def start_batch(
 ) -> Callable[[], Maps]:
     """`soft` of images (B, H, W, 3), scores (B, C, H, W) in worker processes; call the result to wait.
 
-    workers: None for `default_workers`. With one worker or one image the work is done here, before returning.
+    workers: None for `runtime.worker_count`. With one worker or one image the work is done here, before returning.
     Raises UserError (from the returned function) if a worker dies; the next call starts a new one.
     """
-    workers = default_workers() if workers is None else workers
+    workers = worker_count() if workers is None else workers
     count = min(workers, len(images))
     if count <= 1:
         solved = _solve(images, scores, params, min_prob)

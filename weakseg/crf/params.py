@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg.arrays import Maps
+
+if TYPE_CHECKING:
+    from weakseg.settings import CRF
 
 MIN_PROB = 1e-4  # the released CRF layer floors its result there and renormalizes (SPEC §4)
 
@@ -80,3 +84,8 @@ def _divided(log_probs: Maps, keep_floor: float) -> tuple[npt.NDArray[np.uint8],
     if count == classes - 1:
         count = classes  # a pool of one would cost as much
     return np.sort(ranked[:count]).astype(np.uint8), np.sort(ranked[count:])
+
+
+def crf_params(settings: "CRF") -> CRFParams:
+    """From an entry of params.yaml's `crf`."""
+    return CRFParams(**settings.model_dump())

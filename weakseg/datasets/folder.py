@@ -34,10 +34,11 @@ from weakseg.files import BACKGROUND
 
 def scan_folder(
     root: Path,
-    labels_file: Path | None = None,
+    labels_file: Path | str | None = None,
     val_list: str | None = None,
     class_names: Sequence[str] | None = None,
     masks_folder: str = "masks",
+    lists: Path | None = None,
 ) -> Scan:
     """Scans a folder of photos with a `labels.csv` (or `labels_file`), or else with one sub-folder per tag.
 
@@ -50,8 +51,8 @@ def scan_folder(
     Raises one UserError that lists every problem.
     """
     root, problems = data_folder(root), Problems()
-    photos, rows, table = _tagged_photos(root, labels_file, masks_folder, problems)
-    rows = _hold_out(root, rows, photos, val_list, problems)
+    photos, rows, table = _tagged_photos(root, labels_file, masks_folder, lists, problems)
+    rows = _hold_out(root, rows, photos, val_list, lists, problems)
     names = _folder_class_names(root, class_names, rows, problems)
     report_unknown_classes(table, rows, names, problems)
     candidates = []
@@ -66,12 +67,12 @@ def scan_folder(
 
 
 def _tagged_photos(
-    root: Path, labels_file: Path | None, masks_folder: str, problems: Problems
+    root: Path, labels_file: Path | str | None, masks_folder: str, lists: Path | None, problems: Problems
 ) -> tuple[PhotoIndex, dict[str, LabelRow], Path]:
     """The photos, their tags by image id, and where the tags stand: the labels file, or `root` for its sub-folders."""
     if not labels_file and not existing(root / "labels.csv"):
         return (*_scan_tag_folders(root, masks_folder, problems), root)
-    table = find_file(root, labels_file or "labels.csv")
+    table = find_file(root, labels_file or "labels.csv", lists)
     photos = photos_below(root, masks_folder)
     rows: dict[str, LabelRow] = {}
     for written, row in read_labels_file(table, problems).items():
@@ -127,12 +128,17 @@ def _same_content(one: Path, other: Path) -> bool:
 
 
 def _hold_out(
-    root: Path, rows: dict[str, LabelRow], photos: PhotoIndex, val_list: str | None, problems: Problems
+    root: Path,
+    rows: dict[str, LabelRow],
+    photos: PhotoIndex,
+    val_list: str | None,
+    lists: Path | None,
+    problems: Problems,
 ) -> dict[str, LabelRow]:
     """Rows with every split filled in: 'val' for the ids of `val_list` (tagged or not), else as told, else 'train'."""
     rows = dict(rows)
     with problems.collect():
-        for written in read_image_ids(find_file(root, val_list), problems) if val_list else []:
+        for written in read_image_ids(find_file(root, val_list, lists), problems) if val_list else []:
             image_id = _without_suffix(written, photos)
             row = rows.get(image_id, LabelRow((), "", 0))
             if row.split not in ("", "val"):

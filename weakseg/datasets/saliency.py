@@ -23,21 +23,21 @@ class _Boxed:
 
 
 def scan_saliency(
-    root: Path, boxes: str, image_list: str | None = None, exclude: str | None = None
+    root: Path, boxes: str, image_list: str | None = None, exclude: str | None = None, lists: Path | None = None
 ) -> list[SaliencyRecord]:
     """Scans the photos that the text file `boxes` describes; every one is decoded once.
 
     An image id is the photo's file name without suffix or, where several folders have one of that name, its
     path without suffix and '_' for '/'. `image_list` and `exclude` are text files of ids (one a line) to use, in
-    that order, and to leave out. All three files are looked for below `root`, then from the working directory.
+    that order, and to leave out. All three files are found as `scanning.find_file` does.
     `Masks/<id>.png` is recorded where it exists, for evaluation only. Raises one UserError that lists every problem:
     unreadable files, faulty boxes, unknown or repeated ids, sizes that differ from the text file's, no photo left.
     """
     root, problems = data_folder(root), Problems()
     chosen: list[_Boxed] = []
     with problems.collect():
-        known = _with_ids(read_msra_boxes(find_file(root, boxes)), problems)
-        chosen = list(_choose(root, known, image_list, exclude, problems))
+        known = _with_ids(read_msra_boxes(find_file(root, boxes, lists)), problems)
+        chosen = list(_choose(root, known, image_list, exclude, lists, problems))
         if not chosen and not problems.found:
             problems.add(f"{boxes}: no photos to use, with list {image_list} and without those of {exclude}")
     checked = map_parallel(partial(_check, root), chosen, "checking saliency photos")
@@ -63,20 +63,25 @@ def _with_ids(records: list[MsraRecord], problems: Problems) -> dict[str, _Boxed
 
 
 def _choose(
-    root: Path, known: dict[str, _Boxed], image_list: str | None, exclude: str | None, problems: Problems
+    root: Path,
+    known: dict[str, _Boxed],
+    image_list: str | None,
+    exclude: str | None,
+    lists: Path | None,
+    problems: Problems,
 ) -> Iterator[_Boxed]:
     """Those of the list (of the box file without one), in its order, but for the excluded."""
-    wanted = _listed(root, known, image_list, problems) if image_list else list(known)
-    excluded = set(_listed(root, known, exclude, problems, may_be_empty=True) if exclude else ())
+    wanted = _listed(root, known, image_list, lists, problems) if image_list else list(known)
+    excluded = set(_listed(root, known, exclude, lists, problems, may_be_empty=True) if exclude else ())
     yield from (known[image_id] for image_id in wanted if image_id not in excluded)
 
 
 def _listed(
-    root: Path, known: dict[str, _Boxed], name: str, problems: Problems, may_be_empty: bool = False
+    root: Path, known: dict[str, _Boxed], name: str, lists: Path | None, problems: Problems, may_be_empty: bool = False
 ) -> list[str]:
     image_ids: list[str] = []
     with problems.collect():
-        image_ids = read_image_ids(find_file(root, name), problems, may_be_empty)
+        image_ids = read_image_ids(find_file(root, name, lists), problems, may_be_empty)
     for image_id in image_ids:
         if image_id not in known:
             problems.add(f"{name}: {image_id} has no boxes (an id is a file name without suffix)")

@@ -16,6 +16,7 @@ from weakseg.datasets.label_files import SPLITS, read_annotation, text_problem
 from weakseg.errors import Problems, UserError
 from weakseg.files import IGNORE_INDEX, Record
 from weakseg.images import PHOTO_SUFFIXES, PhotoFacts, inspect_photo, read_mask
+from weakseg.runtime import worker_count
 
 MIN_SIDE_PX = 8  # below this, reflection padding and feature grids have nothing to work on
 
@@ -69,9 +70,18 @@ def data_folder(root: Path | str) -> Path:
     return Path(root)
 
 
-def find_file(root: Path, name: Path | str) -> Path:
-    """`name` below `root` if it is there, else as it stands (from the working directory, or absolute)."""
-    return root / name if os.path.lexists(root / name) else Path(name)
+def find_file(root: Path, name: Path | str, lists: Path | None = None) -> Path:
+    """`name` below `root` if it is there, else below `lists`, a folder for what can't lie with the photos.
+
+    Without `lists`, `name` may also stand as it is, from the working directory. Raises UserError where it is nowhere.
+    """
+    if os.path.lexists(root / name):
+        return root / name
+    if lists is None:
+        return Path(name)
+    if os.path.lexists(lists / name):
+        return lists / name
+    raise UserError(f"{name}: no such file below {root} or {lists}; put or link it there, where DVC sees it change")
 
 
 def existing(path: Path) -> Path | None:
@@ -126,7 +136,7 @@ def find_photo(root: Path, photos: PhotoIndex, image_id: str, wanted_by: str, pr
 
 def map_parallel(function: Callable[[Item], Result], items: Sequence[Item], description: str) -> list[Result]:
     """Results in the items' order, computed in threads (decoders release the lock), with a progress bar."""
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
+    workers = min(MAX_WORKERS, max(1, worker_count()))
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(function, items)
         return list(tqdm(results, description, len(items), unit="photo", disable=None))

@@ -32,12 +32,13 @@ def scan_voc(
     train_list: str,
     val_list: str | None,
     test_list: str | None = None,
-    labels_file: Path | None = None,
+    labels_file: Path | str | None = None,
     class_names: Sequence[str] | None = None,
+    lists: Path | None = None,
 ) -> Scan:
     """Scans JPEGImages/<id>.*, SegmentationClass[Aug]/<id>.png and the lists of ImageSets/Segmentation.
 
-    A list is a name (`train`) or a .txt file, below `root` or from the working directory. Foreground classes are
+    A list is a name (`train`) or a .txt file, which is found as `scanning.find_file` does, as `labels_file` is. Foreground classes are
     `class_names`, else `root/classes.txt`, else VOC's 20. Labels come from `labels_file` (image_id,labels) if given;
     else from Annotations/<id>.xml, difficult objects too; else from the mask. A train photo that `labels_file`
     leaves out is a problem; a val photo then falls back on its annotation or mask. A photo may lack its mask.
@@ -49,31 +50,35 @@ def scan_voc(
     if labels_file is not None:
         rows = {}
         with problems.collect():
-            table = find_file(root, labels_file)
+            table = find_file(root, labels_file, lists)
             rows = read_labels_file(table, problems)
             report_unknown_classes(table, rows, names, problems)
     photos = photos_in_folder(root, Path("JPEGImages"), problems)
     candidates = []
-    for image_id, split in _voc_ids(root, {"train": train_list, "val": val_list, "test": test_list}, problems).items():
+    for image_id, split in _voc_ids(
+        root, {"train": train_list, "val": val_list, "test": test_list}, lists, problems
+    ).items():
         if image := find_photo(root, photos, image_id, f"the {split} list", problems):
             candidates.append(_voc_candidate(root, image_id, split, image, rows))
     return finish_scan(root, candidates, names, problems)
 
 
-def _voc_ids(root: Path, lists: Mapping[str, str | None], problems: Problems) -> dict[str, str]:
+def _voc_ids(root: Path, names: Mapping[str, str | None], lists: Path | None, problems: Problems) -> dict[str, str]:
     """Split by image id over all lists, in their order; an id in two splits is a problem."""
     split_of: dict[str, str] = {}
-    for split, name in lists.items():
+    for split, name in names.items():
         with problems.collect():
-            for image_id in read_image_ids(_voc_list(root, name), problems) if name else []:
+            for image_id in read_image_ids(_voc_list(root, name, lists), problems) if name else []:
                 if image_id in split_of:
                     problems.add(f"{image_id}: stands in both the {split_of[image_id]} and the {split} list")
                 split_of.setdefault(image_id, split)
     return split_of
 
 
-def _voc_list(root: Path, name: str) -> Path:
-    return find_file(root, name) if name.endswith(".txt") else root / "ImageSets" / "Segmentation" / f"{name}.txt"
+def _voc_list(root: Path, name: str, lists: Path | None) -> Path:
+    if name.endswith(".txt"):
+        return find_file(root, name, lists)
+    return root / "ImageSets" / "Segmentation" / f"{name}.txt"
 
 
 def _voc_candidate(root: Path, image_id: str, split: str, image: Path, rows: dict[str, LabelRow] | None) -> Candidate:

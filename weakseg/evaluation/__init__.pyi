@@ -1,4 +1,3 @@
-from . import precision_recall as precision_recall, seed_quality as seed_quality
 from .curves import CURVE_COLUMNS as CURVE_COLUMNS, curve_rows as curve_rows, read_curve as read_curve
 from .iou import (
     confusion_matrix as confusion_matrix,
@@ -9,6 +8,12 @@ from .iou import (
     metrics_of as metrics_of,
     summary_of as summary_of,
 )
-from .saliency_quality import foreground_iou as foreground_iou, saliency_metrics as saliency_metrics
+from .saliency_quality import SaliencyIou as SaliencyIou, saliency_metrics as saliency_metrics
+from .seed_quality import (
+    PhotoMaps as PhotoMaps,
+    mean_masks as mean_masks,
+    measured as measured,
+    seeder_metrics as seeder_metrics,
+)
 from .supervision_quality import supervision_metrics as supervision_metrics
 from .voc_server import check_submission as check_submission, write_submission as write_submission

@@ -1,12 +1,14 @@
 """How well saliency finds the ground truth's foreground, photo by photo (GS §5.1: "about 20 % … IoU > 0.6"; SPEC §7)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weakseg.files import IGNORE_INDEX
+from weakseg.files import IGNORE_INDEX, ImageArchive, Record
+from weakseg.supervision import salient
 
 GOOD_IOU = 0.6
 
@@ -22,6 +24,19 @@ def foreground_iou(target: npt.NDArray[np.uint8], salient: npt.NDArray[np.bool_]
     if not foreground.any():
         return float("nan")
     return float((foreground & salient).sum() / (foreground | (salient & known)).sum())
+
+
+@dataclass(frozen=True)
+class SaliencyIou:
+    """The IoU of one photo's saliency, thresholded at a share of its maximum, with the ground truth's foreground."""
+
+    truth: ImageArchive
+    saliency: ImageArchive
+    threshold: float
+
+    def __call__(self, record: Record) -> float:
+        salient_pixels = salient(self.threshold, self.saliency, record.image_id)
+        return foreground_iou(self.truth[record.image_id], salient_pixels)
 
 
 def saliency_metrics(ious: Sequence[float]) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 from .archives import (
     ArrayArchive as ArrayArchive,
     ImageArchive as ImageArchive,
-    join_archives as join_archives,
     npy_bytes as npy_bytes,
     opened_zip as opened_zip,
     png_bytes as png_bytes,
     write_arrays as write_arrays,
+    write_entries as write_entries,
     write_images as write_images,
 )
 from .atomic import (
     atomic_path as atomic_path,
+    file_sha256 as file_sha256,
     read_text as read_text,
     write_bytes as write_bytes,
     write_text as write_text,

@@ -11,7 +11,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
@@ -62,15 +62,9 @@ def write_images(path: Path, items: Iterable[tuple[str, Image.Image]]) -> None:
     _write_archive(path, ((f"{key}.png", png_bytes(image)) for key, image in items), zipfile.ZIP_STORED)
 
 
-def join_archives(path: Path, parts: Iterable[Path]) -> None:
-    """The entries of several archives, in order, in one: what writing all of them at once would have written."""
-    _write_archive(path, _entries(parts), zipfile.ZIP_STORED)
-
-
-def _entries(parts: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    for part in parts:
-        with zipfile.ZipFile(part) as archive:
-            yield from ((info.filename, archive.read(info)) for info in archive.infolist())
+def write_entries(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
+    """An archive of entries as they are, by name: of those that `npy_bytes` and `png_bytes` make."""
+    _write_archive(path, entries, zipfile.ZIP_STORED)
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -6,7 +6,6 @@ first frame counts. Any size from 1x1 px up is read. Before anything is decoded,
 against a limit (decompression bombs). An orientation that cannot be read counts as upright, as in other viewers.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from weakseg.errors import UserError
-from weakseg.files import IGNORE_INDEX, Record
+from weakseg.files import IGNORE_INDEX, Record, file_sha256
 
 MAX_PIXELS = 100_000_000
 
@@ -90,15 +89,6 @@ def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:
     """Decodes the whole photo to prove it sound. Raises UserError as `read_photo` does."""
     height, width = read_photo(path, max_pixels=max_pixels).shape[:2]
     return PhotoFacts(height, width, file_sha256(path))
-
-
-def file_sha256(path: Path | str) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def read_mask(path: Path | str, num_classes: int, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:

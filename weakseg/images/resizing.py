@@ -10,6 +10,8 @@ from torch import Tensor
 from weakseg.arrays import LabelMap, Maps, Photo
 from weakseg.images.tensors import as_image_tensor
 
+cv2.setNumThreads(0)  # parallelism is over images, in processes
+
 
 def resize_aligned(array: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     """Order-1 resize of (h, w) or (h, w, K) with aligned corners: output corner pixels are input corner pixels."""

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from weakseg.arrays import LabelMap, Photo
 from weakseg.images.resizing import rescale, warp_square
 
+cv2.setNumThreads(0)  # parallelism is over images, in processes
+
 
 def pad_reflect(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     """Pad at the bottom and right up to (height, width) by reflection without repeating the border ("reflect 101")."""

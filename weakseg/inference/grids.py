@@ -1,13 +1,15 @@
 """A segmenter's scores on its grid, and full-size masks from them; needs no network."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weakseg.arrays import Maps
-from weakseg.files import ArrayArchive, read_maps
-from weakseg.images import upsample_aligned
+from weakseg.arrays import LabelMap, Maps, Photo
+from weakseg.files import ArrayArchive, Record, map_arrays, read_maps
+from weakseg.images import read_record, upsample_aligned
 
 PROB_FLOOR = 1e-5  # of the unary probabilities at test time (SPEC §5)
 
@@ -40,6 +42,12 @@ def full_size(grid: GridScores, height: int, width: int, floor: float, geometry:
     return np.ascontiguousarray(np.log(probs / probs.sum(0)), np.float32)
 
 
+def grid_arrays(image_id: str, grid: GridScores) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """A photo's scores as an archive holds them: those of all classes, and the extent."""
+    yield from map_arrays(image_id, np.arange(len(grid.scores)), grid.scores)
+    yield f"{image_id}/extent", np.array(grid.extent, np.uint32)
+
+
 def read_grid(archive: ArrayArchive, image_id: str) -> GridScores:
     """One photo's scores as stage `predict` wrote them."""
     _, scores = read_maps(archive, image_id)
@@ -50,3 +58,27 @@ def read_grid(archive: ArrayArchive, image_id: str) -> GridScores:
 def as_stored(grid: GridScores) -> GridScores:
     """Rounded as `map_arrays` stores scores, so that masks made without the archive are those made from it."""
     return GridScores(grid.scores.astype(np.float16).astype(np.float32), grid.extent)
+
+
+@dataclass(frozen=True)
+class LabelMasks:
+    """Masks of photos from their scores, without CRF."""
+
+    scores: ArrayArchive
+    geometry: str
+
+    def __call__(self, record: Record) -> LabelMap:
+        return label_mask(read_grid(self.scores, record.image_id), record.height, record.width, self.geometry)
+
+
+@dataclass(frozen=True)
+class RefinedMasks:
+    """Masks of photos from their scores, refined by `crf`: (image, log-probabilities) → labels."""
+
+    scores: ArrayArchive
+    geometry: str
+    crf: Callable[[Photo, Maps], LabelMap]
+
+    def __call__(self, record: Record) -> LabelMap:
+        grid = read_grid(self.scores, record.image_id)
+        return self.crf(read_record(record), full_size(grid, record.height, record.width, PROB_FLOOR, self.geometry))

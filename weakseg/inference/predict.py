@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from weakseg.arrays import Maps, Photo
+from weakseg.batch import NetworkTask
 from weakseg.files import Record
 from weakseg.images import SNAP_STRIDE, as_image_tensor, grid_side, pad_reflect, resized
 from weakseg.inference.grids import GridScores
@@ -18,8 +19,8 @@ from weakseg.networks import rebuild_segmenter
 
 
 @dataclass(frozen=True)
-class SegmenterTask:
-    """Photos through the segmenter in a folder: `GridScores` of each."""
+class SegmenterTask(NetworkTask[GridScores]):
+    """Photos through the segmenter in a folder: `GridScores` of each. `geometry` is that of its training."""
 
     model: Path
     geometry: str
@@ -28,7 +29,7 @@ class SegmenterTask:
     def network(self) -> nn.Module:
         return rebuild_segmenter(self.model)[0]
 
-    def size(self, image: npt.NDArray[np.uint8]) -> Hashable:
+    def size(self, image: Photo) -> Hashable:
         return input_sides(image, self.geometry, self.input_px)
 
     def results(

@@ -9,7 +9,7 @@ from torch import nn
 
 from weakseg.arrays import LabelMap, Photo
 from weakseg.batch import in_batches
-from weakseg.crf import lattice_labels
+from weakseg.crf import TestTimeCRF
 from weakseg.files import voc_palette
 from weakseg.inference.grids import PROB_FLOOR, GridScores, as_stored, full_size, label_mask
 from weakseg.inference.predict import input_sides, predict_grids
@@ -65,7 +65,7 @@ def mask_of(image: Photo, grid: GridScores, rule: Rule, crf: bool) -> LabelMap:
     height, width = image.shape[:2]
     if not crf:
         return label_mask(grid, height, width, rule.geometry)
-    return lattice_labels(image, full_size(grid, height, width, PROB_FLOOR, rule.geometry), rule.crf)
+    return TestTimeCRF(rule.crf, rule.backend)(image, full_size(grid, height, width, PROB_FLOOR, rule.geometry))
 
 
 def _checked(image: Photo) -> Photo:

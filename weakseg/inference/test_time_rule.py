@@ -6,6 +6,7 @@ Apart from `model.json`, which is written when training ends: another test-time 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from weakseg.crf import CRFParams
 from weakseg.errors import UserError
@@ -16,11 +17,12 @@ TEST_RULE = "test_rule.json"
 
 @dataclass(frozen=True)
 class Rule:
-    """`geometry` and `input_px` as `weakseg.inference.predict_grid` takes them, and the dense CRF's settings."""
+    """`geometry` and `input_px` as `predict_grids` takes them, and the dense CRF."""
 
     geometry: str
     input_px: int | None
     crf: CRFParams
+    backend: Literal["lattice", "exact"] = "lattice"
 
 
 def write_rule(path: Path, rule: Rule) -> None:
@@ -34,7 +36,9 @@ def read_rule(folder: Path) -> Rule:
         raise UserError(f"{path}: no such file; `dvc repro write_test_rule` writes it, or name a segmenter's folder")
     content = read_json(path)
     try:
-        rule = Rule(content["geometry"], content["input_px"], CRFParams(**content["crf"]))
+        rule = Rule(content["geometry"], content["input_px"], CRFParams(**content["crf"]), content["backend"])
+        if rule.backend not in ("lattice", "exact"):
+            raise ValueError(f"backend {rule.backend!r}")
         if rule.geometry == "crop" or (rule.geometry == "warp" and isinstance(rule.input_px, int)):
             return rule
         raise ValueError(f"geometry {rule.geometry!r} with input_px {rule.input_px!r}")

@@ -3,14 +3,16 @@ from .heads import Classifier as Classifier
 from .registry import (
     build_classifier as build_classifier,
     build_segmenter as build_segmenter,
-    copy_matching as copy_matching,
     load_pretrained as load_pretrained,
 )
 from .saved import (
     WEIGHTS as WEIGHTS,
+    classifier_description as classifier_description,
     files_of as files_of,
     read_weights as read_weights,
     rebuild_classifier as rebuild_classifier,
     rebuild_segmenter as rebuild_segmenter,
     save_model as save_model,
+    segmenter_description as segmenter_description,
+    start_from as start_from,
 )

@@ -11,6 +11,7 @@ from torch import nn
 
 from weakseg.networks.backbone import Backbone
 from weakseg.networks.heads import GapClassifier, Segmenter
+from weakseg.networks.weights import Imagenet
 
 
 class Family:
@@ -22,8 +23,8 @@ class Family:
         """`output_stride` 8, 16 or 32: below the network's own, later strides are dropped and, with `dilate`, dilated."""
         raise AssertionError("each family has its own")
 
-    def load(self, trunk: nn.Module, name: str, source: Path | None, fc_from_pretrained: bool) -> None:
-        """Start from a file or, where `source` is None, from ImageNet's weights. Raises UserError naming the file."""
+    def load(self, trunk: nn.Module, name: str, source: Path | Imagenet, fc_from_pretrained: bool) -> None:
+        """Start from a file or from ImageNet's weights. Raises UserError naming the file."""
         raise AssertionError("each family has its own")
 
     def without_weights(self, trunk: nn.Module) -> None:

@@ -21,6 +21,7 @@ from weakseg.networks.backbone import Backbone
 from weakseg.networks.family import Family
 from weakseg.networks.heads import HEADS, LAYOUTS
 from weakseg.networks.normalization import Normalization, Numbers
+from weakseg.networks.weights import IMAGENET, NONE, Imagenet
 
 
 @functools.cache
@@ -64,19 +65,20 @@ def build_segmenter(
 
 
 def load_pretrained(
-    network: nn.Module, backbone: str, source: str, fc_from_pretrained: bool, normalization: str | None = None
+    network: nn.Module, backbone: str, source: str | Path, fc_from_pretrained: bool, normalization: str | None = None
 ) -> None:
     """Start from `source`: `imagenet` (weights of a pip package or of torchvision), `none`, or a file.
 
-    A file is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
-    .safetensors. The network then normalizes as these weights want, or by the name `normalization`. Raises
-    UserError naming the file that is missing or does not fit.
+    A path that ends in imagenet or none means the same; the file there, if any, says which weights these are. A file
+    of weights is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
+    .safetensors. The network then normalizes as these weights want, or by the name `normalization`. Raises UserError
+    naming the file that is missing or does not fit.
     """
-    family, trunk = family_of(backbone), trunk_of(network)
-    if source == "none":
+    family, trunk, path = family_of(backbone), trunk_of(network), Path(source)
+    if path.name == NONE:
         family.without_weights(trunk)
     else:
-        family.load(trunk, backbone, None if source == "imagenet" else Path(source), fc_from_pretrained)
+        family.load(trunk, backbone, Imagenet(path) if path.name == IMAGENET else path, fc_from_pretrained)
     if normalization is not None:
         use_normalization(network, normalization)
 

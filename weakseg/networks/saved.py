@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from weakseg.errors import UserError
 from weakseg.files import IGNORE_INDEX, read_json, write_bytes, write_text
 from weakseg.networks.normalization import NORMALIZATIONS
-from weakseg.networks.registry import build_classifier, build_segmenter, normalization_of, use_normalization
-from weakseg.settings import Section, Side, VGG16Classifier
+from weakseg.networks.registry import (
+    build_classifier,
+    build_segmenter,
+    copy_matching,
+    load_pretrained,
+    normalization_of,
+    use_normalization,
+)
+from weakseg.settings import Section, Side, TrainSegmenter, VGG16Classifier
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
@@ -103,6 +110,28 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def start_from(path: Path, network: nn.Module, settings: TrainSegmenter) -> Path:
+    """Start a segmenter from a trained classifier's folder or as `load_pretrained` does; the file that was read.
+
+    Raises UserError where nothing fits.
+    """
+    if not path.is_dir():
+        load_pretrained(network, settings.backbone, path, settings.fc_from_pretrained, settings.normalization)
+        return path
+    use_normalization(network, settings.normalization or classifier_description(path)["normalization"])
+    copy_matching(network, read_weights(path))
+    return path / WEIGHTS
+
+
+def classifier_description(folder: Path) -> dict[str, Any]:
+    """What `rebuild_classifier` rebuilds, without its network."""
+    return _read_description(folder, _ClassifierDescription)
+
+
+def segmenter_description(folder: Path) -> dict[str, Any]:
+    return _read_description(folder, _SegmenterDescription)
 
 
 def _read_description(folder: Path, kind: type[_Description]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Reading ImageNet weights from files, offline, and copying them into networks."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,9 +9,35 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from weakseg.errors import UserError
+from weakseg.files import file_sha256, read_text
 
 # The names torchvision downloads under; the digits are part of the file's SHA-256.
 TORCHVISION_FILES = {"vgg16": "vgg16-397923af.pth", "resnet101": "resnet101-63fe2227.pth"}
+
+
+IMAGENET, NONE = "imagenet", "none"
+
+
+@dataclass(frozen=True)
+class Imagenet:
+    """ImageNet's weights as their package brings them; `known` is a text file of their SHA-256 by backbone."""
+
+    known: Path | None = None
+
+    def checked(self, backbone: str, file: Path) -> Path:
+        """The file, if its SHA-256 is the known one. Raises UserError for other weights than DVC took them for."""
+        expected = self._expected().get(backbone)
+        if expected and file.is_file() and not file_sha256(file).startswith(expected):
+            raise UserError(
+                f"{file}: other weights of {backbone} than {self.known} says; correct that file, and all reruns"
+            )
+        return file
+
+    def _expected(self) -> dict[str, str]:
+        if self.known is None or not self.known.is_file():
+            return {}
+        lines = (line.split() for line in read_text(self.known).splitlines() if line and not line.startswith("#"))
+        return {words[0]: words[1] for words in lines if len(words) == 2}
 
 
 def torchvision_path(backbone: str) -> Path:
@@ -18,13 +45,13 @@ def torchvision_path(backbone: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILES[backbone]
 
 
-def read_state_dict(backbone: str, path: Path | None = None) -> dict[str, Tensor]:
-    """torchvision's ImageNet state dict of `backbone`, from `path` or the hub cache; nothing is downloaded.
+def read_state_dict(backbone: str, source: Path | Imagenet) -> dict[str, Tensor]:
+    """torchvision's ImageNet state dict of `backbone`, from a file or the hub cache; nothing is downloaded.
 
     A path ending in .safetensors is read as such, anything else by `torch.load(weights_only=True)`.
     Raises UserError naming the file and where to put it if it is missing or cannot be read.
     """
-    file = torchvision_path(backbone) if path is None else path
+    file = source.checked(backbone, torchvision_path(backbone)) if isinstance(source, Imagenet) else source
     advice = (
         f"Put torchvision's {TORCHVISION_FILES[backbone]} there "
         f"(from https://download.pytorch.org/models/{TORCHVISION_FILES[backbone]}), "

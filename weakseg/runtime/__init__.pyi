@@ -3,7 +3,6 @@ from .communication import (
     agreed as agreed,
     average as average,
     first_message as first_message,
-    is_first as is_first,
     join_job as join_job,
     same_in_all as same_in_all,
     wait as wait,
@@ -12,14 +11,15 @@ from .devices import (
     compiled as compiled,
     pick_device as pick_device,
     to_device as to_device,
-    worker_count as worker_count,
 )
 from .identity import identity_of as identity_of
-from .launch import processes as processes, rank as rank
+from .launch import is_first as is_first, processes as processes, rank as rank
 from .lifetime import end_with_parent as end_with_parent
 from .stage import (
     MALLOC_SETTINGS as MALLOC_SETTINGS,
     arguments as arguments,
+    filled as filled,
     run as run,
     start_again_with_memory_settings as start_again_with_memory_settings,
 )
+from .workers import worker_count as worker_count

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed as dist
 
 from weakseg.runtime.devices import pick_device
-from weakseg.runtime.launch import processes, rank
+from weakseg.runtime.launch import processes
 
 MESSAGE_BYTES = 4096
 
@@ -26,11 +26,6 @@ def join_job() -> Any:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     atexit.register(dist.destroy_process_group)
     return dist.new_group(backend="gloo", timeout=WAIT)
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes."""
-    return rank() == 0
 
 
 def wait() -> None:

@@ -1,4 +1,4 @@
-"""Which device and how many worker processes: from the machine, or WEAKSEG_DEVICE and WEAKSEG_WORKERS."""
+"""Which device: from the machine, or WEAKSEG_DEVICE."""
 
 import os
 from typing import cast
@@ -40,14 +40,6 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network moved to `device`, its convolutions laid out channels last, which both kinds of device run faster."""
     moved: nn.Module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
-
-
-def worker_count() -> int:
-    """WEAKSEG_WORKERS if set, else the number of CPUs this process may use, shared with the job's others on its machine."""
-    text = os.environ.get("WEAKSEG_WORKERS") or str(max(1, len(os.sched_getaffinity(0)) // launch.local_processes()))
-    if not text.isdigit():
-        raise UserError(f"WEAKSEG_WORKERS: {text!r} is not a number of worker processes")
-    return int(text)
 
 
 def compiled(network: nn.Module) -> nn.Module:

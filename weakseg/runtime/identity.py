@@ -6,8 +6,11 @@ and half of another.
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +19,40 @@ from weakseg.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-PACKAGES = ("weakseg", "stages")
+COMPUTING = ("torch", "numpy", "opencv-python-headless", "pydensecrf2", "scipy")  # packages that make the numbers
 
 
 def identity_of(*contents: Any, files: Mapping[str, Path] | None = None) -> str:
-    """SHA-256 over settings (anything JSON can hold), the bytes of input files, and this repository's loaded modules.
+    """SHA-256 over settings (anything JSON can hold), the bytes of input files, this repository's code, and what computes.
 
-    Raises UserError for a file that cannot be read.
+    Callers add the kind of device. Raises UserError for a file that cannot be read.
     """
-    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode())
+    computing = [*map(_version, COMPUTING), os.environ.get("WEAKSEG_COMPILE", "")]
+    digest = hashlib.sha256(json.dumps([contents, computing], sort_keys=True, default=str).encode())
     for name, path in sorted((files or {}).items()):
         _add_file(digest, name, path)
-    for path in sorted(set(loaded_code())):
+    for path in sorted(set(code_in_use())):
         _add_file(digest, path.relative_to(REPOSITORY).as_posix(), path)
     return digest.hexdigest()
 
 
-def loaded_code() -> Iterator[Path]:
-    """The files of the modules of `weakseg` and `stages` that this process has imported or runs."""
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return ""
+
+
+def code_in_use() -> Iterator[Path]:
+    """The files of `weakseg` and `stages` that this process runs, and all others of their rooms: a room may import more
+    of its modules later."""
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         path = Path(file).resolve() if file else REPOSITORY
-        if any(path.is_relative_to(REPOSITORY / package) for package in PACKAGES):
+        if path.is_relative_to(REPOSITORY / "stages"):
             yield path
+        elif path.is_relative_to(REPOSITORY / "weakseg"):
+            room = REPOSITORY / "weakseg" / path.relative_to(REPOSITORY / "weakseg").parts[0]
+            yield from room.rglob("*.py") if room.is_dir() else [path]
 
 
 def _add_file(digest: Any, name: str, path: Path) -> None:

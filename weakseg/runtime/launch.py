@@ -26,6 +26,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0")) if is_process_of_job() else 0
 
 
+def is_first() -> bool:
+    """Whether this is the process that writes."""
+    return rank() == 0
+
+
 def processes() -> int:
     """How many processes the job has, over all machines."""
     return int(os.environ.get("WORLD_SIZE", "1")) if is_process_of_job() else 1
@@ -62,7 +67,9 @@ def start(module: str, arguments: list[str]) -> None:
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it would bury the processes' own words
     try:
-        torchrun.run(torchrun.parse_args(["--module", module, *arguments]))  # type: ignore[no-untyped-call]
+        options = torchrun.parse_args(["--module", module])  # type: ignore[no-untyped-call]
+        options.training_script_args = arguments  # its parser would take them for abbreviations of its own
+        torchrun.run(options)  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
         raise UserError(_told(number, failure.exitcode)) from None

@@ -2,18 +2,21 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from weakseg.errors import UserError
 from weakseg.runtime import launch, resources
-from weakseg.runtime.lifetime import end_with_dvc
+from weakseg.runtime.lifetime import DVC_STAGE, end_with_dvc
 from weakseg.runtime.one_run import only_run
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 # glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
 # saves 12 to 33 % of a training step on a CPU. They must stand in the environment before the process starts.
 MALLOC_SETTINGS = {
@@ -28,17 +31,50 @@ def start_again_with_memory_settings() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def arguments(description: str | None, *, reads_params: bool = True, **paths: str) -> argparse.ArgumentParser:
+class StageParser(argparse.ArgumentParser):
+    """Paths may hold `{name}`, which stands for the stage's own name; `{…}` of other settings the stage fills in."""
+
+    named = False
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options = super().parse_args(args, namespace)
+        options.name = options.name or os.environ.get(DVC_STAGE, "").partition("@")[2]
+        wanted = self.named or any("{name}" in str(path) for path in vars(options).values() if isinstance(path, Path))
+        if (wanted or options.name) and not re.fullmatch(NAME, options.name):
+            self.error(f"--name: {options.name!r} is no name; take letters, digits, _ and -")
+        return filled(options, name=options.name)
+
+
+def filled(options: argparse.Namespace, **values: str) -> argparse.Namespace:
+    """The options with `{key}` in their paths replaced by the values."""
+    for key, path in vars(options).items():
+        if isinstance(path, Path):
+            text = str(path)
+            for name, value in values.items():
+                text = text.replace(f"{{{name}}}", value)
+            setattr(options, key, Path(text))
+    return options
+
+
+def arguments(
+    description: str | None, *, reads_params: bool = True, named: str | None = None, **paths: str
+) -> StageParser:
     """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`.
 
-    With `--params` too, if the stage reads any: what `weakseg.settings.read_keys` takes as its files.
+    With `--params` too, if the stage reads any: what `weakseg.settings.read_keys` takes as its files. `named`: the
+    stage makes one of several, chosen by `--name`, or by DVC, which sets DVC_STAGE: no name stands in a command, so that
+    none can run as one.
     """
-    parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    parser = StageParser(description=(description or "").strip().splitlines()[0])
     if reads_params:
         parser.add_argument(
             "--params", nargs="+", default=["params.yaml"], metavar=("FILE", "FILE:ENTRY"),
             help="the settings, and entries of other files whose `changes` replace some of them",
         )  # fmt: skip
+    parser.named = named is not None
+    parser.add_argument(
+        "--name", help=f"{named or 'what the braces in paths stand for'}; under DVC the stage's own, after its @"
+    )
     for name, text in paths.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
     return parser
@@ -58,6 +94,7 @@ def run(main: Callable[[], None], distributed: bool = False) -> None:
             start = time.monotonic()
             if distributed and launch.is_wanted():
                 return launch.start(_module_name(), sys.argv[1:])
+            _meet()
             main()
         if launch.rank() == 0:
             print(f"{_module_name()}: {time.monotonic() - start:.0f} s, {resources.summary()}", file=sys.stderr)
@@ -70,6 +107,14 @@ def run(main: Callable[[], None], distributed: bool = False) -> None:
         sys.exit(f"{_whole_name()}: lost the connection to another process of the job")
     except KeyboardInterrupt:
         sys.exit(f"{_whole_name()}: stopped")
+
+
+def _meet() -> None:
+    """All processes of a job, before any works: who waits for the slowest share later has no time limit of torch's."""
+    if launch.processes() > 1:
+        from weakseg.runtime.communication import wait  # imports torch
+
+        wait()
 
 
 def _whole_name() -> str:

@@ -1,10 +1,18 @@
 from .data import (
     Data as Data,
-    GrabCut as GrabCut,
+    EvaluateSaliency as EvaluateSaliency,
+    ImportCues as ImportCues,
+    MakeGrabcutMasks as MakeGrabcutMasks,
+    MakeToy as MakeToy,
     Report as Report,
     SaliencyData as SaliencyData,
     SelectSaliencyPhotos as SelectSaliencyPhotos,
-    Toy as Toy,
+)
+from .experiments import (
+    Experiment as Experiment,
+    ExperimentTest as ExperimentTest,
+    ExperimentTraining as ExperimentTraining,
+    Postprocess as Postprocess,
 )
 from .losses import (
     ConstrainTerm as ConstrainTerm,
@@ -13,25 +21,30 @@ from .losses import (
     SecLoss as SecLoss,
 )
 from .networks import (
-    Cam as Cam,
-    Classifier as Classifier,
     ClassifierAugmentation as ClassifierAugmentation,
+    MakeCams as MakeCams,
     PredictSaliency as PredictSaliency,
     SaliencyAugmentation as SaliencyAugmentation,
-    SaliencyNetwork as SaliencyNetwork,
-    Segmenter as Segmenter,
     SegmenterAugmentation as SegmenterAugmentation,
+    TrainClassifier as TrainClassifier,
     Training as Training,
+    TrainSaliency as TrainSaliency,
+    TrainSegmenter as TrainSegmenter,
     VGG16Classifier as VGG16Classifier,
 )
-from .params import Experiment as Experiment
+from .profiles import composed as composed, profile_names as profile_names, write_profile as write_profile
 from .reading import read_keys as read_keys, read_params as read_params
 from .supervision import (
     CRF as CRF,
-    Cues as Cues,
     EvaluateSeeds as EvaluateSeeds,
-    Guides as Guides,
-    InferenceCRF as InferenceCRF,
-    Seeds as Seeds,
+    EvaluateSupervision as EvaluateSupervision,
+    Fusion as Fusion,
+    FusionBySeeds as FusionBySeeds,
+    MakeCues as MakeCues,
+    MakeG1Guides as MakeG1Guides,
+    MakeGuides as MakeGuides,
+    MakeOracleGuides as MakeOracleGuides,
+    MakeSeeds as MakeSeeds,
+    Threshold as Threshold,
 )
-from .types import BackboneName as BackboneName, Name as Name, Section as Section, Side as Side
+from .types import Name as Name, Section as Section, Side as Side

@@ -1,65 +1,76 @@
-"""Settings of the data: the built-in pictures, the tagged photos, the saliency photos."""
+"""Settings of the data: the built-in pictures, the tagged photos, the saliency photos, published cues."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from weakseg.settings.types import Count, Name, OpenFraction, Section
+from weakseg.settings.types import FileBelow, Name, OpenFraction, RandomSeed, Section
 
 
-class Toy(Section):
+class MakeToy(Section):
     """Built-in pictures: how many, how large, drawn from which seed."""
 
-    train_images: Count
-    val_images: Count
-    saliency_images: Count
+    train_images: Annotated[int, Field(ge=1, le=100_000)]
+    val_images: Annotated[int, Field(ge=1, le=100_000)]
+    saliency_images: Annotated[int, Field(ge=1, le=100_000)]
     image_px: Annotated[int, Field(ge=64, le=1024)]
-    random_seed: int
+    random_seed: RandomSeed
 
 
 class Data(Section):
     """Where the tagged photos are. `train_list`, `val_list` and `test_list` name lists of the VOC layout.
 
-    Photos of the test list need neither tags nor masks; they are segmented and nothing else.
+    Lists and the labels file lie below `root`, or in data/lists: these folders are what DVC looks at. Photos of the
+    test list need neither tags nor masks; they are segmented and nothing else.
     """
 
     format: Literal["voc", "folder"]
-    root: str
-    train_list: str | None
-    val_list: str | None
-    test_list: str | None
-    labels_file: str | None
+    root: Annotated[str, Field(min_length=1)]
+    train_list: FileBelow | None
+    val_list: FileBelow | None
+    test_list: FileBelow | None
+    labels_file: FileBelow | None
     classes: list[str] | None
 
 
 class SaliencyData(Section):
-    """Photos with boxes of their main object, in MSRA's text format; paths are relative to `root`."""
+    """Photos with boxes of their main object, in MSRA's text format. The files lie below `root`, or in data/lists."""
 
-    root: str
-    boxes: str
-    image_list: str | None
-    exclude: str | None
+    root: Annotated[str, Field(min_length=1)]
+    boxes: FileBelow
+    image_list: FileBelow | None
+    exclude: FileBelow | None
 
 
-class PublishedCues(Section):
+class ImportCues(Section):
     """Files of the cues that SEC's authors published; `data/<name>.npz` can then supervise experiments."""
 
-    cues: str
-    image_list: str
+    cues: Annotated[str, Field(min_length=1)]
+    image_list: Annotated[str, Field(min_length=1)]
 
 
 class SelectSaliencyPhotos(Section):
-    """Saliency photos with a class of higher probability than `exclude_scores_above` (after the sigmoid) are left out."""
+    """Saliency photos with a class of higher probability than `exclude_scores_above` (after the sigmoid) are left out.
 
+    `classifier` is the entry of train_classifier that is asked.
+    """
+
+    classifier: Name
     exclude_scores_above: OpenFraction | None
 
 
-class GrabCut(Section):
+class EvaluateSaliency(Section):
+    """Salient is what has at least `threshold` of the photo's own maximum (GS §6.1)."""
+
+    threshold: OpenFraction
+
+
+class MakeGrabcutMasks(Section):
     """Boxes to masks (GS §6.1)."""
 
-    iterations: Count
-    max_side_px: Annotated[int, Field(ge=32)]
-    random_seed: int
+    iterations: Annotated[int, Field(ge=1, le=1000)]
+    max_side_px: Annotated[int, Field(ge=32, le=10_000)]
+    random_seed: RandomSeed
 
 
 class ExportVoc(Section):
@@ -71,5 +82,5 @@ class ExportVoc(Section):
 class Report(Section):
     """How many images the contact sheets and the gallery show, and the experiment that bounds the others."""
 
-    images: Count
+    images: Annotated[int, Field(ge=1, le=1000)]
     bound: Name

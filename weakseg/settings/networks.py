@@ -5,16 +5,24 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from weakseg.settings.types import (
-    BackboneName,
+    Backbone,
     Count,
+    Dropout,
+    FileBelow,
     Fraction,
     GridSide,
+    Head,
+    Layout,
     NonNegative,
     OpenFraction,
     Positive,
     Section,
     Side,
 )
+
+Jitter = Annotated[float, Field(ge=0, lt=1)]
+Scale = Annotated[float, Field(ge=0.1, le=10)]
+Range = Annotated[list[Scale], Field(min_length=2, max_length=2)]
 
 
 class Schedule(Section):
@@ -27,21 +35,16 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch.
-
-    A checkpoint is written every `checkpoint_every_steps` or `checkpoint_every_minutes`, whichever comes first.
-    """
+    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch."""
 
     steps: Count
-    batch_size: Count
+    batch_size: Annotated[int, Field(ge=1, le=100_000)]
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive
     new_layers_factor: Positive
     momentum: Fraction
     weight_decay: NonNegative
     schedule: Schedule
-    checkpoint_every_steps: Count
-    checkpoint_every_minutes: Positive
 
 
 class ClassifierAugmentation(Section):
@@ -54,7 +57,7 @@ class ClassifierAugmentation(Section):
     crop_area: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=2)] | None
     crop_borders_fraction: Annotated[float, Field(ge=0, lt=0.5)]
     flip: bool
-    colour_jitter: Annotated[float, Field(ge=0, lt=1)]
+    colour_jitter: Jitter
 
     @model_validator(mode="after")
     def _ordered(self) -> "ClassifierAugmentation":
@@ -66,8 +69,8 @@ class ClassifierAugmentation(Section):
 class SegmenterAugmentation(Section):
     """Random changes of a segmenter's training photo; [1, 1] and 0 are none. Flips are the experiment's."""
 
-    scales: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    colour_jitter: Annotated[float, Field(ge=0, lt=1)]
+    scales: Range
+    colour_jitter: Jitter
 
     @model_validator(mode="after")
     def _ordered(self) -> "SegmenterAugmentation":
@@ -80,7 +83,30 @@ class SaliencyAugmentation(SegmenterAugmentation):
     flip: bool
 
 
-class Cam(Section):
+class VGG16Classifier(Section):
+    """Where the papers' VGG-16 classifiers differ (GS table 6); other backbones have no such layers."""
+
+    fc_channels: Literal[1024, 4096]
+    relu_after_fc7: bool
+    deeplab_pool5: bool
+
+
+class TrainClassifier(Section):
+    """One classifier of the tags (SEC §6.1, GS table 6). `pretrained` is imagenet, none, or a file in models/pretrained."""
+
+    network: Layout
+    backbone: Backbone
+    vgg16: VGG16Classifier
+    pretrained: FileBelow
+    fc_from_pretrained: bool
+    dropout: Dropout
+    input_px: Side
+    geometry: Literal["warp", "pad"]
+    augmentation: ClassifierAugmentation
+    training: Training
+
+
+class MakeCams(Section):
     """How a classifier's heat maps are made: class maps (`gap`), GS's backprop seeders, or, for SEC's background cues,
     the gradient whose least values are background. `smoothing_px` is the σ of a Gaussian in px of the input, 0 for none.
 
@@ -90,62 +116,45 @@ class Cam(Section):
     method: Literal["gap", "vanilla_backprop", "guided_backprop", "excitation_backprop", "background_gradient"]
     input_px: Side
     geometry: Literal["warp", "aspect"]
-    scales: Annotated[list[Positive], Field(min_length=1)]
-    gradient_scales: list[Positive]
+    scales: Annotated[list[Scale], Field(min_length=1)]
+    gradient_scales: list[Scale]
     flip: bool
-    smoothing_px: NonNegative
+    smoothing_px: Annotated[float, Field(ge=0, le=1000)]
 
     @model_validator(mode="after")
-    def _of_class_maps(self) -> "Cam":
+    def _of_class_maps(self) -> "MakeCams":
         if self.gradient_scales and self.method != "gap":
             raise ValueError("gradient_scales needs method gap")
         return self
 
 
-class VGG16Classifier(Section):
-    """Where the papers' VGG-16 classifiers differ (SPEC §2); other backbones have no such layers."""
-
-    fc_channels: Literal[1024, 4096]
-    relu_after_fc7: bool
-    deeplab_pool5: bool
-
-
-class Classifier(Section):
-    """One classifier (SPEC §2) and how its heat maps are made."""
-
-    network: Literal["gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier"]
-    backbone: BackboneName
-    vgg16: VGG16Classifier
-    pretrained: str
-    fc_from_pretrained: bool
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    input_px: Side
-    geometry: Literal["warp", "pad"]
-    augmentation: ClassifierAugmentation
-    training: Training
-    cam: Cam
-
-
 class SegmentationNetwork(Section):
-    """A segmenter's network and training (SPEC §5, §7)."""
+    """What segmenters and the saliency network have in common."""
 
-    backbone: BackboneName
-    pretrained: str
+    backbone: Backbone
     fc_from_pretrained: bool
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
     input_px: GridSide
     training: Training
 
 
-class SaliencyNetwork(SegmentationNetwork):
-    head: Literal["largefov", "smallfov", "aspp"]
+class TrainSaliency(SegmentationNetwork):
+    """The class-agnostic saliency network (GS §6.1). `pretrained` as a classifier's."""
+
+    head: Head
+    pretrained: FileBelow
     augmentation: SaliencyAugmentation
 
 
-class Segmenter(SegmentationNetwork):
-    augmentation: SegmenterAugmentation
+class TrainSegmenter(SegmentationNetwork):
+    """What all experiments' segmenters have in common.
+
+    `start_from` lies below models/: pretrained/imagenet, pretrained/none, pretrained/<file>, or classifier/<name>.
+    """
+
+    start_from: Annotated[FileBelow, Field(pattern=r"^(pretrained|classifier)/")]
     normalization: Literal["caffe_sec"] | None
-    start_from_classifier: bool
+    augmentation: SegmenterAugmentation
 
 
 class PredictSaliency(Section):

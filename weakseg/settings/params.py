@@ -1,93 +1,143 @@
 """The settings: `params.yaml`, typed and validated as a whole before a stage does anything.
 
 Nothing has a default, so a params file says all there is to say. Units stand in the names. What depends on the
-machine (device, worker processes) is no setting: WEAKSEG_DEVICE and WEAKSEG_WORKERS, so that DVC's cache keys do not
-depend on it.
+machine (device, worker processes, how often to save) is no setting but an environment variable, so that DVC's cache
+keys do not depend on it.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from weakseg.settings.data import (
     Data,
+    EvaluateSaliency,
     ExportVoc,
-    GrabCut,
-    PublishedCues,
+    ImportCues,
+    MakeGrabcutMasks,
+    MakeToy,
     Report,
     SaliencyData,
     SelectSaliencyPhotos,
-    Toy,
 )
+from weakseg.settings.experiments import RESERVED_EXPERIMENTS, Experiment, Postprocess
 from weakseg.settings.losses import Loss
-from weakseg.settings.networks import Classifier, PredictSaliency, SaliencyNetwork, Segmenter
-from weakseg.settings.supervision import Cues, EvaluateSeeds, Guides, InferenceCRF, Seeds
-from weakseg.settings.types import GRID_STRIDE, CuesName, Name, Section, Side
+from weakseg.settings.networks import MakeCams, PredictSaliency, TrainClassifier, TrainSaliency, TrainSegmenter
+from weakseg.settings.supervision import (
+    CRF,
+    EvaluateSeeds,
+    EvaluateSupervision,
+    MakeCues,
+    MakeG1Guides,
+    MakeGuides,
+    MakeOracleGuides,
+    MakeSeeds,
+)
+from weakseg.settings.types import CuesName, Name, RandomSeed, Section
 
-
-class Experiment(Section):
-    """A row of the results: what supervises (a file below data/), which loss, head, geometry and test-time CRF."""
-
-    supervision: Annotated[str, Field(pattern=r"^(guides/)?[a-z0-9_]+\.(npz|zip)$")]
-    loss: Name
-    head: Literal["largefov", "smallfov", "aspp"]
-    average_pool5a: bool
-    geometry: Literal["warp", "crop"]
-    flip: bool
-    test_input_px: Side | None
-    test_crf: Name
-
-    @model_validator(mode="after")
-    def _warp_has_a_side(self) -> "Experiment":
-        on_grid = self.test_input_px is not None and (self.test_input_px - 1) % GRID_STRIDE == 0
-        if self.geometry == "warp" and not on_grid:
-            raise ValueError(f"geometry warp needs a test_input_px of {GRID_STRIDE}·k + 1")
-        return self
+NO_CRF = "none"
 
 
 class Params(Section):
     """The whole file."""
 
-    random_seed: Annotated[int, Field(ge=0)]
-    make_toy: Toy
+    random_seed: RandomSeed
+    make_toy: MakeToy
     data: Data
     saliency: SaliencyData
-    classifiers: dict[Name, Classifier]
-    make_cues: Cues
-    import_cues: dict[CuesName, PublishedCues]
-    make_seeds: Seeds
+    crf: dict[Name, CRF | None]
+    train_classifier: dict[Name, TrainClassifier]
+    make_cams: dict[Name, MakeCams]
+    make_cues: MakeCues
+    import_cues: dict[CuesName, ImportCues]
+    make_seeds: MakeSeeds
     evaluate_seeds: EvaluateSeeds
     select_saliency_photos: SelectSaliencyPhotos
-    make_grabcut_masks: GrabCut
-    train_saliency: SaliencyNetwork
+    make_grabcut_masks: MakeGrabcutMasks
+    train_saliency: TrainSaliency
     predict_saliency: PredictSaliency
-    make_guides: Guides
-    segmenter: Segmenter
+    evaluate_saliency: EvaluateSaliency
+    make_guides: dict[Name, MakeGuides]
+    make_g1_guides: dict[Name, MakeG1Guides]
+    make_oracle_guides: MakeOracleGuides
+    evaluate_supervision: EvaluateSupervision
+    train_segmenter: TrainSegmenter
     losses: dict[Name, Loss]
-    crf: dict[Name, InferenceCRF]
     experiments: dict[Name, Experiment]
+    postprocess: Postprocess
     export_voc: ExportVoc
     report: Report
 
     @model_validator(mode="after")
-    def _names_exist(self) -> "Params":
-        problems = [
-            f"classifiers.{name} is missing" for name in ("seeder", "background") if name not in self.classifiers
-        ]
-        for name, role in (("seeder", "foreground"), ("background", "background")):
-            method = self.classifiers[name].cam.method if name in self.classifiers else None
-            if method and (method == "background_gradient") != (role == "background"):
-                problems.append(f"classifiers.{name}.cam.method: {method} shows no {role}")
-        for name, experiment in self.experiments.items():
-            if experiment.loss not in self.losses:
-                problems.append(f"experiments.{name}.loss: there is no losses.{experiment.loss}")
-            if experiment.test_crf not in self.crf:
-                problems.append(f"experiments.{name}.test_crf: there is no crf.{experiment.test_crf}")
-        for name in self.export_voc.experiments:
-            if name not in self.experiments:
-                problems.append(f"export_voc.experiments: there is no experiments.{name}")
-        if self.export_voc.experiments and self.data.format == "voc" and self.data.test_list is None:
-            problems.append("export_voc.experiments: data.test_list is null, so there are no test photos to export")
-        if problems:
-            raise ValueError("; ".join(problems))
+    def _fit_together(self) -> "Params":
+        if problems := [*self._unknown_names(), *self._contradictions()]:
+            raise ValueError("\n  ".join(problems))
         return self
+
+    def _references(self) -> Iterator[tuple[str, str, str]]:
+        """(key, section that its value names an entry of, the value)."""
+        for key in ("foreground_net", "background_net"):
+            yield f"make_cues.{key}", "make_cams", getattr(self.make_cues, key)
+        yield "make_seeds.net", "make_cams", self.make_seeds.net
+        yield "make_seeds.crf", "crf", self.make_seeds.crf
+        yield "evaluate_seeds.net", "make_cams", self.evaluate_seeds.net
+        yield "evaluate_seeds.crf", "crf", self.evaluate_seeds.crf
+        yield "select_saliency_photos.classifier", "train_classifier", self.select_saliency_photos.classifier
+        yield "make_oracle_guides.crf", "crf", self.make_oracle_guides.crf
+        for name in self.make_cams:
+            yield f"make_cams.{name}", "train_classifier", name
+        for name, guides in self.make_guides.items():
+            yield f"make_guides.{name}.crf", "crf", guides.crf
+        for name, g1 in self.make_g1_guides.items():
+            yield f"make_g1_guides.{name}.classifier", "train_classifier", g1.classifier
+        for name, experiment in self.experiments.items():
+            yield f"experiments.{name}.train.loss", "losses", experiment.train.loss
+            yield f"experiments.{name}.train.crf", "crf", experiment.train.crf
+            yield f"experiments.{name}.test.crf", "crf", experiment.test.crf
+        for name in self.export_voc.experiments:
+            yield "export_voc.experiments", "experiments", name
+        folder, _, start = self.train_segmenter.start_from.partition("/")
+        if folder == "classifier":
+            yield "train_segmenter.start_from", "train_classifier", start
+
+    def _unknown_names(self) -> Iterator[str]:
+        for key, section, value in self._references():
+            if value not in getattr(self, section):
+                yield f"{key}: there is no {section}.{value}"
+        if self.crf.get(NO_CRF, 0) is not None:
+            yield "crf.none: stands for no CRF; it must be there and null"
+        yield from (
+            f"crf.{name}: is null; only crf.none may be" for name, crf in self.crf.items() if not crf and name != NO_CRF
+        )
+
+    def _contradictions(self) -> Iterator[str]:
+        for name, role in (
+            (self.make_cues.foreground_net, "foreground"),
+            (self.make_cues.background_net, "background"),
+        ):
+            method = self.make_cams[name].method if name in self.make_cams else None
+            if method and (method == "background_gradient") != (role == "background"):
+                yield f"make_cams.{name}.method: {method} shows no {role}, which make_cues.{role}_net wants"
+        yield from self._crf_contradictions()
+        for name in {*self.make_guides} & {*self.make_g1_guides}:
+            yield f"make_g1_guides.{name}: make_guides has that name too"
+        for name in {*self.experiments} & {*RESERVED_EXPERIMENTS}:
+            yield f"experiments.{name}: the name is reserved; choose another"
+        if self.export_voc.experiments and self.data.format == "voc" and self.data.test_list is None:
+            yield "export_voc.experiments: data.test_list is null, so there are no test photos to export"
+        folder, _, start = self.train_segmenter.start_from.partition("/")
+        net = self.train_classifier.get(start)
+        if folder == "classifier" and net and net.backbone != self.train_segmenter.backbone:
+            yield f"train_segmenter.start_from: classifier {start} is a {net.backbone}, the segmenter a {self.train_segmenter.backbone}"
+
+    def _crf_contradictions(self) -> Iterator[str]:
+        by_seeds = {f"make_guides.{name}": guides for name, guides in self.make_guides.items()}
+        for name, fusion in {**by_seeds, "make_oracle_guides": self.make_oracle_guides}.items():
+            if fusion.crf == NO_CRF:
+                yield f"{name}.crf: divides components between classes, so it cannot be none"
+        for name, experiment in self.experiments.items():
+            if experiment.test.crf == NO_CRF:
+                yield f"experiments.{name}.test.crf: cannot be none; masks without CRF are made in any case"
+            loss = self.losses.get(experiment.train.loss)
+            if loss and loss.constrain_weight and experiment.train.crf == NO_CRF:
+                yield f"experiments.{name}.train.crf: losses.{experiment.train.loss} has a constrain term, which needs one"

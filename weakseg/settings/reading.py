@@ -5,6 +5,7 @@ ablations/params.yaml:experiments.sec_gmp` are the settings with that entry's `c
 """
 
 import copy
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from reprlib import Repr
@@ -14,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from weakseg.errors import UserError
+from weakseg.runtime import filled
 from weakseg.settings.params import Params
 from weakseg.settings.types import Section
 
@@ -38,11 +40,15 @@ def read_params(files: Sequence[str | Path]) -> Params:
     first, *entries = map(str, files)
     content = _read_yaml(Path(first))
     for entry in entries:
-        _apply(_changes(entry), content, entry, first)
+        _apply(_entry(entry)["changes"], content, entry, first)
+    return validated(content, f"{first} with {', '.join(entries)}" if entries else first)
+
+
+def validated(content: Any, source: str) -> Params:
+    """The settings; one UserError lists everything that is wrong, by dotted key."""
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        source = f"{first} with {', '.join(entries)}" if entries else first
         raise UserError(f"{source}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
 
 
@@ -50,47 +56,54 @@ def _read_yaml(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; copy one of profiles/ or run in the repository's root") from None
+        raise UserError(
+            f"{path}: no such file; `make profile NAME=toy` writes it; or run in the repository's root"
+        ) from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: text, numbers, dates
         raise UserError(f"{path}: cannot be read as YAML: {error}") from None
 
 
-def _changes(entry: str) -> dict[str, Any]:
-    """`FILE:ENTRY` → what stands under `changes` in that entry: values by dotted key."""
-    file, colon, key = entry.rpartition(":")
+def _entry(text: str) -> dict[str, Any]:
+    """`FILE:ENTRY` → that entry, such as a row of ablations/params.yaml."""
+    file, colon, key = text.rpartition(":")
     if not colon:
-        raise UserError(f"--params {entry}: say which entry of it: {entry}:experiments.NAME")
+        raise UserError(f"--params {text}: say which entry of it: {text}:experiments.NAME")
     value = _read_yaml(Path(file))
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
             raise UserError(f"{file}: there is no {key}")
         value = value[part]
-    changes = value.get("changes") if isinstance(value, dict) else None
-    if not isinstance(changes, dict):
+    if not isinstance(value, dict) or not isinstance(value.get("changes"), dict):
         raise UserError(f"{file}: {key} has no `changes: {{...}}`; give an empty one for none")
-    return changes
+    return value
 
 
 def _apply(changes: dict[str, Any], content: Any, entry: str, file: str) -> None:
-    """Put each value in the place of the one that is there; a key that is not there is a slip, not a new setting."""
+    """Put each value in the place of the one that is there; a key that is not there is a slip, unless
+    it is a whole new entry of a section."""
     for key, new in changes.items():
         *sections, last = str(key).split(".")
         inner = content
         for section in sections:
             inner = inner.get(section) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or last not in inner:
+        is_new_entry = bool(sections) and isinstance(new, dict)
+        if not isinstance(inner, dict) or (last not in inner and not is_new_entry):
             raise UserError(f"{entry}: changes {key}, which {file} does not have")
         inner[last] = copy.deepcopy(new)
 
 
 _SHORT = Repr()  # aliases can make a small file stand for gigabytes
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _explain(item: Any) -> str:
     parts = [str(part) for part in item["loc"]]
     if parts[:1] == ["losses"]:
         del parts[2:3]  # pydantic names the variant of the loss here
-    key = ".".join(parts) or "(file)"
+    key = ".".join(parts)
+    if not key and item["type"] == "value_error":
+        return f"  {item['ctx']['error']}"
+    key = key or "(file)"
     hint = ""
     if isinstance(item["input"], str) and item["type"] in ("float_type", "int_type"):
         hint = "; YAML reads 1e-3 as text, write 0.001 or 1.0e-3"
@@ -98,13 +111,19 @@ def _explain(item: Any) -> str:
     return f"  {key}: {item['msg']}{value}{hint}"
 
 
-def read_keys(*keys: str, files: Sequence[str | Path]) -> Any:
+def read_keys(*keys: str, options: Namespace) -> Any:
     """The validated values of dotted `keys`: exactly those that the stage lists under `params` in dvc.yaml.
 
-    files: see `read_params`; a stage's `--params`.
+    options: a stage's, with `params` (see `read_params`) and perhaps `name`, which `{name}` in a key stands for. Where
+    params ends with a row of ablations/params.yaml, that is the entry which the row is `like`, and the row's other
+    fields fill in `{…}` in the options' paths.
     """
+    files = [text.format(name=getattr(options, "name", "")) for text in options.params]
+    row = _entry(files[-1]) if len(files) > 1 else {}
+    name = row.get("like", getattr(options, "name", ""))
+    filled(options, **{field: value for field, value in row.items() if isinstance(value, str)})
     params = read_params(files)
-    values = tuple(_value(params, key, files[0]) for key in keys)
+    values = tuple(_value(params, key.format(name=name), files[0]) for key in keys)
     return values[0] if len(values) == 1 else values
 
 

@@ -4,7 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from weakseg.settings.types import Count, Fraction, NonNegative, OpenFraction, Positive, Section
+from weakseg.settings.types import CrfName, Fraction, Name, OpenFraction, RandomSeed, Section
+
+Weight = Annotated[float, Field(ge=0, le=1000)]
+Sigma = Annotated[float, Field(ge=0.01, le=10_000)]  # the lattice crashes on much narrower ones
+
+
+class CRF(Section):
+    """Dense CRF (Krähenbühl & Koltun 2011): weights, σ_xy in px, σ_rgb in grey levels."""
+
+    bilateral_weight: Weight
+    bilateral_sigma_xy: Sigma
+    bilateral_sigma_rgb: Sigma
+    gaussian_weight: Weight
+    gaussian_sigma_xy: Sigma
+    steps: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Threshold(Section):
@@ -20,56 +34,74 @@ class Threshold(Section):
         return self
 
 
-class Cues(Section):
-    """SEC's localization cues (SPEC §3)."""
+class MakeCues(Section):
+    """SEC's localization cues (SEC §4.1). The two nets are entries of make_cams."""
 
+    foreground_net: Name
+    background_net: Name
     foreground: Threshold
     background_fraction: Fraction
     median_size: Annotated[int, Field(ge=1, le=15)]
     grid: Annotated[int, Field(ge=2, le=513)]
 
 
-class CRF(Section):
-    """Dense CRF (SPEC §10): weights, σ_xy in px, σ_rgb in grey levels."""
+class MakeSeeds(Section):
+    """GS's seeds (GS §4) from the heat maps of `net`, with a dense CRF if `crf` names one (GS tables 4 and 5: "crf-seed")."""
 
-    bilateral_weight: NonNegative
-    bilateral_sigma_xy: Positive
-    bilateral_sigma_rgb: Positive
-    gaussian_weight: NonNegative
-    gaussian_sigma_xy: Positive
-    steps: Count
-
-
-class InferenceCRF(CRF):
-    """At test time. `exact` is for a GPU: its time grows with the square of a photo's pixels."""
-
-    backend: Literal["lattice", "exact"]
-
-
-class Seeds(Section):
-    """GS's seeds (SPEC §6), with a dense CRF if `crf` is given (GS tables 4 and 5: "crf-seed")."""
-
+    net: Name
     foreground: Threshold
-    crf: CRF | None
+    crf: CrfName
 
 
 class EvaluateSeeds(Section):
-    """How seeds are measured (SPEC §6): with `crf`, scores are refined by it, the background's being `background_score`."""
+    """How seeds are measured (GS §4.2), on the heat maps of `net`.
 
-    crf: CRF | None
+    With `crf`, scores are refined by it, the background's being `background_score`.
+    """
+
+    net: Name
+    crf: CrfName
     background_score: OpenFraction
 
 
-class Guides(Section):
-    """G0, G1, G2 (SPEC §8). Seeds smaller than `min_seed_fraction` of the image, or else `min_seed_px`, are dropped."""
+class Fusion(Section):
+    """How components of a foreground take a label (GS supplement E)."""
 
-    rules: list[Literal["g0", "g1", "g2"]]
     unresolved: Literal["ignore", "background"]
-    saliency_threshold: OpenFraction
     min_saliency_fraction: Fraction
-    min_seed_px: Annotated[int, Field(ge=0)]
+
+
+class FusionBySeeds(Fusion):
+    """G2. Seeds smaller than `min_seed_fraction` of the image, or else `min_seed_px`, are dropped."""
+
+    min_seed_px: Annotated[int, Field(ge=0, le=10**9)]
     min_seed_fraction: Fraction | None
     unary_clip: OpenFraction
-    unary_blur_px: Positive
-    crf: CRF
-    random_seed: int
+    unary_blur_px: Annotated[float, Field(gt=0, le=1000)]
+    crf: Name
+
+
+class MakeGuides(FusionBySeeds):
+    """Guides from saliency, by chance (G0, drawn from `random_seed`) or by seeds (G2)."""
+
+    rule: Literal["g0", "g2"]
+    saliency_threshold: OpenFraction
+    random_seed: RandomSeed
+
+
+class MakeG1Guides(Fusion):
+    """G1: `classifier` is an entry of train_classifier. `require_positive` leaves components that gain nothing unresolved."""
+
+    saliency_threshold: OpenFraction
+    classifier: Name
+    require_positive: bool
+
+
+class MakeOracleGuides(FusionBySeeds):
+    """G2 with the masks' foreground in place of saliency."""
+
+
+class EvaluateSupervision(Section):
+    """Which guides are compared with the ground truth, beside cues, seeds and the oracle."""
+
+    guides: list[Name]

@@ -4,24 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from weakseg.settings.choices import check_backbone, check_head, check_layout
 
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-Count = Annotated[int, Field(ge=1)]
-
-
+Count = Annotated[int, Field(ge=1, le=10**9)]
+RandomSeed = Annotated[int, Field(ge=0, lt=2**31)]
 Side = Annotated[int, Field(ge=33, le=4097)]
-
-
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 GRID_STRIDE = 16  # every network's grids of stride 8 and 16 then end on the last pixel, and flips keep cells in place
 
 
@@ -33,15 +25,15 @@ def _on_grid(side_px: int) -> int:
 
 
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
-
-
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-
-
-CuesName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*_cues$")]  # no other stage writes such a file
-
-
-BackboneName = Literal["efficientnet_lite0", "vgg16", "resnet101"]
+CuesName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*_cues$", max_length=64)]  # no other stage writes one
+CrfName = Name | Literal["none"]
+# A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
+_PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
+FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
+Backbone = Annotated[str, AfterValidator(check_backbone)]
+Layout = Annotated[str, AfterValidator(check_layout)]
+Head = Annotated[str, AfterValidator(check_head)]
 
 
 class Section(BaseModel):

@@ -6,13 +6,16 @@ Label 0 is the background; `labels` are the ids 1..C-1 of an image's classes, in
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 
 from weakseg.errors import UserError
+
+if TYPE_CHECKING:
+    from weakseg.settings import Threshold
 
 BoolArray = NDArray[np.bool_]
 
@@ -111,6 +114,16 @@ def coverage(cues: BoolArray) -> Coverage:
     background = cues[..., 0, :, :] & ~foreground
     shares = float(foreground.mean()), float(background.mean())
     return Coverage(*shares, unlabelled=1 - sum(shares))
+
+
+def chosen_threshold(settings: Threshold, cams: Iterable[NDArray[Any]], what: str) -> float:
+    """The settings' threshold, or the one at which `what` covers as much as they want; that is printed."""
+    if settings.coverage is None:
+        assert settings.threshold is not None
+        return settings.threshold
+    threshold = threshold_for_coverage(cams, settings.coverage)
+    print(f"{what} cover {settings.coverage:.0%} of the locations at threshold {threshold:.3f}")
+    return threshold
 
 
 def threshold_for_coverage(cams: Iterable[NDArray[Any]], coverage: float) -> float:

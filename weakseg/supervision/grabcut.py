@@ -1,10 +1,16 @@
 """Saliency training masks: GrabCut on a photo's average box (GS section 6.1)."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weakseg.arrays import Mask
+from weakseg.arrays import LabelMap, Mask
+from weakseg.files import SaliencyRecord
+from weakseg.images import read_photo
+from weakseg.settings import MakeGrabcutMasks
 
 MIN_KEPT_FRACTION = 0.1  # of the box; less than that is taken for a failure
 
@@ -76,3 +82,19 @@ def _cut(image: npt.NDArray[np.uint8], inside: Mask, iterations: int, random_see
     finally:
         cv2.setNumThreads(threads)
     return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.bool_)
+
+
+@dataclass(frozen=True)
+class GrabcutMask:
+    """The mask of one photo of the saliency set: 1 where it is salient."""
+
+    settings: MakeGrabcutMasks
+
+    def __call__(self, record: SaliencyRecord) -> LabelMap:
+        box = np.array([record.left, record.top, record.right, record.bottom])
+        chosen = self.settings
+        mask = grabcut_mask(
+            read_photo(Path(record.image)), box,
+            iterations=chosen.iterations, random_seed=chosen.random_seed, max_side_px=chosen.max_side_px,
+        )  # fmt: skip
+        return mask.astype(np.uint8)

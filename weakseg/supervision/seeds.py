@@ -6,6 +6,7 @@ CRF changes nothing: a label wins where its score is the best and at least τ.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from weakseg.arrays import LabelMap
 from weakseg.cams import refined_scores, seed_scores
 from weakseg.crf import CRFParams
+from weakseg.files import ArrayArchive, Record, read_maps
+from weakseg.images import read_record
 
 
 def seeds_from_cams(
@@ -40,3 +43,19 @@ def refined_seeds(
     """`seeds.seeds_from_cams` with the CRF: (H, W) uint8, 0 = background."""
     classes, scores = refined_scores(image, cams, labels, threshold, crf)
     return np.where(scores >= 0.5, classes, 0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class PhotoSeeds:
+    """Seeds of a photo from its heat maps; with `crf`, refined by it."""
+
+    cams: ArrayArchive
+    threshold: float
+    crf: CRFParams | None
+
+    def __call__(self, record: Record) -> LabelMap:
+        labels, maps = read_maps(self.cams, record.image_id)
+        ids = labels.astype(np.int64)
+        if self.crf is None:
+            return seeds_from_cams(maps, ids, record.height, record.width, self.threshold)
+        return refined_seeds(read_record(record), maps, ids, self.threshold, self.crf)

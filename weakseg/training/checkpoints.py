@@ -1,10 +1,11 @@
-"""Checkpoints of a training run: every N steps or M minutes, each whole or absent, the last two kept.
+"""Checkpoints of a training run: every 10 minutes or as the environment says, each whole or absent, the last two kept.
 
 A file's name is `<run>.<identity>.<step>.pt`. A checkpoint of another identity is never used; it goes when its run
 has been done anew.
 """
 
 import glob
+import os
 import re
 import sys
 import time
@@ -28,9 +29,19 @@ class Checkpoints:
         self.folder, self.name, self.identity = folder, name, identity[:16]
         self._saved_at = time.monotonic()
 
-    def due(self, step: int, every_steps: int, every_minutes: float) -> bool:
-        """Whether to save after `step`: every N steps, or where the last save (or the start) is M minutes ago."""
-        return step % every_steps == 0 or time.monotonic() - self._saved_at >= 60 * every_minutes
+    def due(self, step: int) -> bool:
+        """Whether to save after `step`: where the last save (or the start) is long enough ago, or every so many steps."""
+        every_steps = self.every_steps
+        return (bool(every_steps) and step % every_steps == 0) or time.monotonic() - self._saved_at >= 60 * self.minutes
+
+    @property
+    def every_steps(self) -> int:
+        """WEAKSEG_CHECKPOINT_STEPS; 0 for never. How often to save changes no result, so it is no setting."""
+        return int(_number("WEAKSEG_CHECKPOINT_STEPS", "0", 10**9))
+
+    @property
+    def minutes(self) -> float:
+        return _number("WEAKSEG_CHECKPOINT_MINUTES", "10", 10**6)
 
     def path(self, step: int) -> Path:
         return self.folder / f"{self._file_name}.{self.identity}.{step:08d}.pt"
@@ -90,3 +101,10 @@ class Checkpoints:
 
     def _say(self, text: str) -> None:
         print(f"{self.name}: {text}", file=sys.stderr)
+
+
+def _number(variable: str, default: str, most: int) -> float:
+    text = os.environ.get(variable) or default
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) > most:
+        raise UserError(f"{variable}: {text!r} is no number from 0 to {most}")
+    return float(text)

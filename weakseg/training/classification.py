@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weakseg.errors import UserError
 from weakseg.files import Record, SaliencyRecord
 from weakseg.images import as_image_tensor, classifier_input, photos
 
@@ -38,3 +39,14 @@ def scores(
 def _classifier_pixels(record: Record | SaliencyRecord, input_px: int, geometry: str) -> Tensor:
     image = photos.read_photo(Path(record.image))
     return as_image_tensor(classifier_input(image, input_px, geometry))
+
+
+def without_classes(
+    records: list[SaliencyRecord], best: npt.NDArray[np.floating[Any]], above: float
+) -> list[SaliencyRecord]:
+    """The photos whose best class has a probability of at most `above`; best (N,) is its score before the sigmoid."""
+    probability = 1 / (1 + np.exp(-best.astype(np.float64)))
+    kept = [record for record, value in zip(records, probability.tolist(), strict=True) if value <= above]
+    if not kept:
+        raise UserError(f"select_saliency_photos.exclude_scores_above: {above} leaves no saliency photo; raise it")
+    return kept

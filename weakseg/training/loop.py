@@ -82,11 +82,11 @@ def _decided(
 
     Several GPUs talk about it only where they wait for each other anyway, or where a checkpoint may be due.
     """
-    every_steps, every_minutes = run.settings.checkpoint_every_steps, run.settings.checkpoint_every_minutes
-    quiet = step % LOG_EVERY_STEPS and step % every_steps
+    every_steps = checkpoints.every_steps
+    quiet = step % LOG_EVERY_STEPS and (not every_steps or step % every_steps)
     if quiet and device.type == "cuda" and launch.processes() > 1:
         return False, False
-    due = is_first() and checkpoints.due(step, every_steps, every_minutes)
+    due = is_first() and checkpoints.due(step)
     return agreed(due), agreed(stop.requested)
 
 

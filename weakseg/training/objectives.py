@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,33 +18,37 @@ from weakseg.losses import (
     with_2016_gradient,
 )
 from weakseg.runtime import average, launch
-from weakseg.settings import CRF, ConstrainTerm, CrossEntropyLoss, SecLoss
-from weakseg.training.sampling import Batch
+from weakseg.settings import ConstrainTerm, Loss, SecLoss
+from weakseg.training.sampling import STRIDE, Batch
 
 
-def crf_params(settings: CRF) -> CRFParams:
-    return CRFParams(**settings.model_dump())
+class Objective(Protocol):
+    """From a batch to named loss terms, and what each counts."""
+
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]: ...
 
 
-def cross_entropy_terms(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Averaged over the locations that count of the whole batch, all processes' shares of it together."""
-    targets = batch["targets"]
-    known = average((targets != IGNORE_INDEX).sum().float()).clamp(min=1 / launch.processes())
-    loss = cross_entropy_loss(network(batch["images"]), targets, IGNORE_INDEX, known)
-    return {"cross_entropy": loss}
+def objective_of(loss: Loss, crf: CRFParams | None, num_classes: int, input_px: int) -> Objective:
+    """The objective that the settings describe; `crf` is that of the constrain term."""
+    boundary = BoundaryCRF(loss, crf, input_px) if crf is not None and loss.constrain_weight else None
+    if isinstance(loss, SecLoss):
+        return SecTerms(loss, num_classes, input_px, boundary)
+    return CrossEntropyTerms(loss.constrain_weight, boundary)
 
 
 class BoundaryCRF:
     """The dense CRF of SEC's constrain term (equation 5), on the network's grid."""
 
-    def __init__(self, settings: ConstrainTerm, stride: int, image_side_px: int) -> None:
-        self.settings, self.stride = settings, stride
-        grid = (image_side_px - 1) // stride + 1
-        self.params = crf_params(settings.crf).scaled(settings.crf_image_px / grid)
+    def __init__(self, settings: ConstrainTerm, crf: CRFParams, image_side_px: int) -> None:
+        self.settings = settings
+        grid = (image_side_px - 1) // STRIDE + 1
+        self.params = crf.scaled(settings.crf_image_px / grid)
 
     def log_probs(self, images: Tensor, logits: Tensor) -> Tensor:
-        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone (SPEC §10)."""
-        pixels = images[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
+        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone."""
+        pixels = images[:, :, ::STRIDE, ::STRIDE].permute(0, 2, 3, 1)
         if self.settings.crf_backend == "lattice":
             pixels = pixels.flip(3)
         exact = self.settings.crf_gradient == "exact"
@@ -55,39 +60,39 @@ class BoundaryCRF:
 
 
 class CrossEntropyTerms:
-    """Cross-entropy on label maps; with a weight, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
+    """Cross-entropy on label maps, averaged over the locations that count of the whole batch, all processes' shares of
+    it together; with a CRF, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
 
     Locations that are 255 count in the constrain term, which needs no label.
     """
 
-    def __init__(self, settings: CrossEntropyLoss, stride: int, image_side_px: int) -> None:
-        self.weights: Mapping[str, float] = {"cross_entropy": 1.0, "constrain": settings.constrain_weight}
-        self.crf = BoundaryCRF(settings, stride, image_side_px)
+    def __init__(self, constrain_weight: float = 0.0, crf: BoundaryCRF | None = None) -> None:
+        self.weights: Mapping[str, float] = {"cross_entropy": 1.0, "constrain": constrain_weight}
+        self.crf = crf
 
     def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits = network(batch["images"]).float()
-        terms = {"cross_entropy": cross_entropy_loss(logits, batch["targets"], IGNORE_INDEX)}
-        if self.weights["constrain"]:
-            log_q = self.crf.log_probs(batch["images"], logits)
-            terms["constrain"] = constrain_loss(floored_softmax(logits), log_q)
+        logits, targets = network(batch["images"]).float(), batch["targets"]
+        known = average((targets != IGNORE_INDEX).sum().float()).clamp(min=1 / launch.processes())
+        terms = {"cross_entropy": cross_entropy_loss(logits, targets, IGNORE_INDEX, known)}
+        if self.crf is not None:
+            terms["constrain"] = constrain_loss(floored_softmax(logits), self.crf.log_probs(batch["images"], logits))
         return terms
 
 
 class SecTerms:
     """SEC's three terms (equations 1 to 5) for one batch of warped photos and cues."""
 
-    def __init__(self, settings: SecLoss, num_classes: int, stride: int, image_side_px: int) -> None:
-        self.settings, self.num_classes = settings, num_classes
-        grid = (image_side_px - 1) // stride + 1
+    def __init__(self, settings: SecLoss, num_classes: int, image_side_px: int, crf: BoundaryCRF | None) -> None:
+        self.settings, self.num_classes, self.crf = settings, num_classes, crf
+        grid = (image_side_px - 1) // STRIDE + 1
         self.decays = decays_of(settings, grid * grid)
-        self.crf = BoundaryCRF(settings, stride, image_side_px)
 
     def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         images, targets = batch["images"], batch["targets"]
         logits = network(images).float()
         classes = torch.arange(self.num_classes, device=targets.device, dtype=targets.dtype)
         cues = targets.unsqueeze(1) == classes.view(1, -1, 1, 1)
-        crf_log_probs = self.crf.log_probs(images, logits) if self.weights["constrain"] else None
+        crf_log_probs = self.crf.log_probs(images, logits) if self.crf is not None else None
         return sec_loss_terms(
             logits, cues, batch["image_labels"], crf_log_probs, self.weights, **self.decays,
             include_background=self.settings.background_cues,

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 Batch = dict[str, Any]
+STRIDE = 8  # px between the cells of every segmenter's grid
 
 
 class SampleSource(Protocol):

