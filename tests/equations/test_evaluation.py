@@ -17,7 +17,7 @@ from weakseg.evaluation.iou import (
     pixel_accuracy,
     summary_of,
 )
-from weakseg.training.average_precision import multi_label_average_precision
+from weakseg.training.classification import multi_label_average_precision
 
 #                 predicted: background, class 1, class 2, class 3
 HAND = np.array([[6, 2, 0, 0], [1, 3, 0, 0], [0, 4, 0, 0], [0, 0, 0, 0]])

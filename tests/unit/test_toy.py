@@ -11,10 +11,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from weakseg.files.label_masks import voc_palette
-from weakseg.toy.categories import CLASSES, Category
+from weakseg.toy.categories import CLASSES, SALIENT, Category
 from weakseg.toy.drawn_set import (
     CLASS_NAMES,
-    SALIENT_NAMES,
     annotate,
     box_xyxy,
     contact_sheet,
@@ -109,8 +108,9 @@ def test_every_class_is_in_train_and_in_val(toy: Path) -> None:
 
 
 def test_salient_categories_are_other_ones(toy: Path) -> None:
-    assert not set(SALIENT_NAMES) & set(CLASS_NAMES)
-    assert len(set(SALIENT_NAMES)) >= 6
+    salient = {category.name for category in SALIENT}
+    assert not salient & set(CLASS_NAMES)
+    assert len(salient) >= 6
 
 
 def test_tags_agree_with_the_masks(toy: Path) -> None:

@@ -1,4 +1,4 @@
-"""Backprop seeders: what a classifier's score owes to each pixel (GS §4.2, SPEC §6).
+"""Backprop seeders: what a classifier's score owes to each pixel (GS §4.2).
 
 Vanilla: Simonyan et al. 2014. Guided: Springenberg et al. 2015. Excitation: Zhang et al. 2016, "Top-down neural
 attention by excitation backprop". They differ in how layers pass signals back. The networks stay as they are: while a

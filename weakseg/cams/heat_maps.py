@@ -3,7 +3,7 @@
 Maps come on grids that cover the photo from corner pixel to corner pixel (aligned corners).
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,25 +47,38 @@ def heat_maps(
     if not shown:
         return [np.zeros((0, *grid), np.float32) for _ in images]
     classes = _padded([labels[index] for index in shown]).to(device)
-
-    def averaged(scales: list[float], maps_of: Callable[[Tensor], Tensor]) -> Tensor:
-        views = []
-        for scale in scales:
-            pixels = torch.cat([resized(images[index], *sizes[scale]) for index in shown]).to(device)
-            for flipped in (False, True) if settings.flip else (False,):
-                maps = maps_of(pixels.flip(3) if flipped else pixels)
-                maps = maps.flip(3) if flipped else maps
-                maps = backprop.smoothed(maps, settings.smoothing_px * (max(maps.shape[2:]) - 1) / (max(base) - 1))
-                views.append(functional.interpolate(maps, grid, mode="bilinear", align_corners=True))
-        return torch.stack(views).mean(0)
-
-    maps = averaged(settings.scales, lambda pixels: _maps(network, pixels, classes, settings.method))
+    pixels_at = _pixels_at([images[index] for index in shown], sizes, device)
+    maps = _averaged(pixels_at, settings.scales, settings, base, lambda x: _maps(network, x, classes, settings.method))
     if settings.gradient_scales:
-        classifier = cast(Classifier, network)
-        finer = averaged(settings.gradient_scales, lambda pixels: activation_gradient(classifier, pixels, classes))
-        maps = _over_maximum(maps) + _over_maximum(finer)
+        finer = partial(activation_gradient, cast(Classifier, network), classes=classes)
+        maps = _over_maximum(maps) + _over_maximum(
+            _averaged(pixels_at, settings.gradient_scales, settings, base, finer)
+        )
     found = dict(zip(shown, maps.cpu().numpy(), strict=True))
     return [found[index][:count] if count else np.zeros((0, *grid), np.float32) for index, count in enumerate(counts)]
+
+
+def _pixels_at(
+    images: Sequence[npt.NDArray[np.uint8]], sizes: Mapping[float, tuple[int, int]], device: torch.device
+) -> Callable[[float], Tensor]:
+    return lambda scale: torch.cat([resized(image, *sizes[scale]) for image in images]).to(device)
+
+
+def _averaged(
+    pixels_at: Callable[[float], Tensor], scales: Sequence[float], settings: MakeCams, base: tuple[int, int],
+    maps_of: Callable[[Tensor], Tensor],
+) -> Tensor:  # fmt: skip
+    """(B, L, h, w): the mean over scales, and with `settings.flip` over mirrored photos, on scale 1's grid of stride 8."""
+    grid = [(side - 1) // 8 + 1 for side in base]
+    views = []
+    for scale in scales:
+        pixels = pixels_at(scale)
+        for flipped in (False, True) if settings.flip else (False,):
+            maps = maps_of(pixels.flip(3) if flipped else pixels)
+            maps = maps.flip(3) if flipped else maps
+            maps = backprop.smoothed(maps, settings.smoothing_px * (max(maps.shape[2:]) - 1) / (max(base) - 1))
+            views.append(functional.interpolate(maps, grid, mode="bilinear", align_corners=True))
+    return torch.stack(views).mean(0)
 
 
 def input_sizes(image: npt.NDArray[np.uint8], settings: MakeCams) -> dict[float, tuple[int, int]]:
@@ -111,7 +124,7 @@ def prepared(network: nn.Module, method: str) -> nn.Module:
 
 
 def gradient_saliency(classifier: Classifier, images: Tensor) -> Tensor:
-    """(B, 1, h8, w8): max over channels of |d(sum of all class scores) / d(stride-8 features)| (SPEC §3).
+    """(B, 1, h8, w8): max over channels of |d(sum of all class scores) / d(stride-8 features)|.
 
     Source: SEC §6.1 after Simonyan et al. 2014, with the released code's choice of layer.
     """

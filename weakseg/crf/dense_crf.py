@@ -1,4 +1,4 @@
-"""Dense CRF by mean field (SPEC §10; Krähenbühl & Koltun, NIPS 2011), for a batch of images on a grid.
+"""Dense CRF by mean field (Krähenbühl & Koltun, NIPS 2011), for a batch of images on a grid.
 
 `lattice` is what both papers ran: pydensecrf's approximation, on CPU worker processes. `exact` sums over all
 pairs of locations in torch, on any device, and can be differentiated. On 41×41 the two differ on about 3 % of
@@ -38,8 +38,8 @@ def mean_field(
 
     gradient: "exact" differentiates through the unrolled mean field with respect to the scores (backend
     exact); "none" returns a constant.
-    min_prob: floor of the result, which is then renormalized (SPEC §4); None: 1e-4 for the lattice, as in the
-    released layer, and 0 (no floor, §10 as it stands) for exact.
+    min_prob: floor of the result, which is then renormalized; None: 1e-4 for the lattice, as in the
+    released layer, and 0 (no floor, mean field as published) for exact.
     workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on
     it.
     max_bytes: bound on the pairwise kernel the exact backend holds at a time; beyond it come some ten tensors

@@ -1,6 +1,6 @@
 """Dense CRF of one image on the permutohedral lattice (pydensecrf).
 
-The model is SPEC §10 (Krähenbühl & Koltun, NIPS 2011): Q ← softmax(scores + w_b K'_b Q + w_g K'_g Q), with K'
+The model (Krähenbühl & Koltun, NIPS 2011): Q ← softmax(scores + w_b K'_b Q + w_g K'_g Q), with K'
 symmetrically normalized. This module imports numpy, OpenCV and pydensecrf only, never torch, so that worker processes
 start fast and stay small. The lattice depends on the order of the colour channels: SEC's released layers ran
 BGR in training and RGB at test time; pass the image in the order you mean.
@@ -116,7 +116,7 @@ def soft(image: Photo, scores: npt.NDArray[Any], params: CRFParams, min_prob: fl
 
 
 def lattice_labels(image: Photo, log_probs: Maps, params: CRFParams, keep_floor: float = KEEP_FLOOR) -> Photo:
-    """Test-time CRF at full resolution (SPEC §5): the most probable class (H, W) uint8.
+    """Test-time CRF at full resolution: the most probable class (H, W) uint8.
 
     image (H, W, 3) uint8; log_probs (C, H, W). Only classes with support run, see `competitors`; where it is one, it is
     returned without a CRF. At most four classes get the Gaussian kernel by convolution, not by the lattice. Measured:

@@ -12,7 +12,7 @@ from weakseg.arrays import Maps
 if TYPE_CHECKING:
     from weakseg.settings import CRF
 
-MIN_PROB = 1e-4  # the released CRF layer floors its result there and renormalizes (SPEC §4)
+MIN_PROB = 1e-4  # the released CRF layer floors its result there and renormalizes
 
 
 KEEP_FLOOR = 0.3  # `lattice_labels` pools the classes that nowhere reach this probability; see its docstring
@@ -43,7 +43,7 @@ class CRFParams:
         )
 
 
-SEC = CRFParams(10, 80, 13, 3, 3)  # SPEC §4 and §5; "v1" in GS tables 4 and 5
+SEC = CRFParams(10, 80, 13, 3, 3)  # SEC's released code; "v1" in GS tables 4 and 5
 
 
 DEEPLAB = CRFParams(4, 121, 5, 3, 3)  # "v2"

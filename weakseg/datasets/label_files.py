@@ -1,4 +1,4 @@
-"""The text files beside the photos: lists of ids, labels files, VOC annotations, class names (SPEC §1).
+"""The text files beside the photos: lists of ids, labels files, VOC annotations, class names.
 
 Everything a reader finds wrong is gathered in a `Problems`, so that a user sees all of it at once.
 """

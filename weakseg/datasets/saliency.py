@@ -1,4 +1,4 @@
-"""Scanning the saliency set: photos with boxes by several annotators, in MSRA's text format (SPEC §1, §7)."""
+"""Scanning the saliency set: photos with boxes by several annotators, in MSRA's text format (Liu et al. 2007)."""
 
 from collections import Counter
 from collections.abc import Iterator

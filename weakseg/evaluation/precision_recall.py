@@ -2,7 +2,7 @@
 
 Counts are gathered image by image and added up, so memory depends on neither the number of images nor, for
 the curves, the number of thresholds. Target 255 is left out. Prediction 255 is no prediction: it costs
-recall, never precision. Precision and recall are fractions 0..1, NaN where undefined. SPEC §6.
+recall, never precision. Precision and recall are fractions 0..1, NaN where undefined. GS §4.2.
 """
 
 from collections.abc import Iterable
@@ -172,7 +172,7 @@ class ScoreHistograms:
 def mean_precision(
     curve: PrecisionRecallCurve, foreground_recall: float = 0.2, background_recall: float = 0.8
 ) -> float:
-    """mP = ½ (foreground precision at 20 % recall + background precision at 80 % recall), SPEC §6.
+    """mP = ½ (foreground precision at 20 % recall + background precision at 80 % recall), GS §4.2.
 
     Each is read at the curve's point of least recall above that recall, without interpolation. A fraction;
     NaN where there is no such point.

@@ -1,4 +1,4 @@
-"""How well saliency finds the ground truth's foreground, photo by photo (GS §5.1: "about 20 % … IoU > 0.6"; SPEC §7)."""
+"""How well saliency finds the ground truth's foreground, photo by photo (GS §5.1: "about 20 % … IoU > 0.6")."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

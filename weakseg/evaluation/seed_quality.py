@@ -1,4 +1,4 @@
-"""How good a seeder is: precision and recall over the threshold τ, as GS measures them (§4.2, figure 3, table 1; SPEC §6).
+"""How good a seeder is: precision and recall over the threshold τ, as GS measures them (§4.2, figure 3, table 1).
 
 One pass over the pixels, whatever the number of thresholds, in worker processes. Memory: (2·C + 1)·1001 + C counts of 8
 bytes (0.4 MB at 21 classes) in this process and at most as much for each of the four photos a worker that wait, plus

@@ -1,4 +1,4 @@
-"""Reading one photo or one label mask, however it is stored; what cannot be read right is refused (SPEC §1).
+"""Reading one photo or one label mask, however it is stored; what cannot be read right is refused.
 
 A photo comes back as uint8 RGB (H, W, 3), turned upright by its EXIF orientation. Grey, palette, CMYK and 16-bit
 pictures become 8-bit RGB (16 bits scaled, not clipped), transparency is laid on white, and of an animation the
@@ -76,13 +76,6 @@ def read_photo(path: Path | str, max_side_px: int | None = None, max_pixels: int
 def read_record(record: Record) -> npt.NDArray[np.uint8]:
     """The photo of one of the manifest's records, as `read_photo` gives it."""
     return read_photo(Path(record.image))
-
-
-def photo_size(path: Path | str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """(height, width) of what `read_photo` returns, from the header alone. Raises UserError as `read_photo` does."""
-    with _opened(Path(path), PHOTO_FORMATS, max_pixels) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
 def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:

@@ -11,7 +11,7 @@ from weakseg.arrays import LabelMap, Maps, Photo
 from weakseg.files import ArrayArchive, Record, map_arrays, read_maps
 from weakseg.images import read_record, upsample_aligned
 
-PROB_FLOOR = 1e-5  # of the unary probabilities at test time (SPEC §5)
+PROB_FLOOR = 1e-5  # of the unary probabilities at test time, as in SEC's released code
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class GridScores:
 
 def upsampled(grid: GridScores, height: int, width: int, geometry: str) -> Maps:
     """(C, height, width) by order-1 upsampling, padding cut off: of probabilities for `warp`, as SEC does, of
-    log-probabilities for `crop`, as DeepLab does (SPEC §5)."""
+    log-probabilities for `crop`, as DeepLab does."""
     values = np.exp(grid.scores) if geometry == "warp" else grid.scores
     return upsample_aligned(values, *grid.extent)[:, :height, :width]
 

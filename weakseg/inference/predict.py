@@ -1,4 +1,4 @@
-"""A segmenter's scores for whole photos, by either paper's test rule (SPEC §5)."""
+"""A segmenter's scores for whole photos, by either paper's test rule (SEC §4.1, GS §6.1)."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How a trained segmenter is used on a photo (SPEC §5): `test_rule.json` beside its weights.
+"""How a trained segmenter is used on a photo: `test_rule.json` beside its weights.
 
 Apart from `model.json`, which is written when training ends: another test-time CRF must not train anything again.
 """

@@ -1,6 +1,6 @@
 """Global weighted rank pooling (GWRP): a score map per class becomes one score per class.
 
-Source: SEC (Kolesnikov & Lampert, ECCV 2016), equation 3; SPEC section 4, "expand".
+Source: SEC (Kolesnikov & Lampert, ECCV 2016), §3.2 "expand", equation 3.
 """
 
 from __future__ import annotations

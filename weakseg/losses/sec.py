@@ -29,7 +29,7 @@ _SMALLEST_PROB = 1e-12
 
 @in_full_precision
 def floored_softmax(logits: Tensor, min_prob: float = MIN_PROB) -> Tensor:
-    """p = softmax(logits) + min_prob, renormalized over the classes (SPEC section 4). (B,C,H,W) -> same."""
+    """p = softmax(logits) + min_prob, renormalized over the classes, as the released softmax layer does. (B,C,H,W) -> same."""
     # In float64: where p is close to 1, rounding before `expand_loss` takes log(1 - p) puts its gradient 4e-5
     # off the released layers'. softmax sums to 1, so the normalizer is a constant.
     probs = (torch.softmax(logits.double(), dim=1) + min_prob) / (1 + logits.shape[1] * min_prob)
@@ -129,7 +129,7 @@ def floor_log_probs(log_probs: Tensor, min_prob: float = MIN_PROB) -> Tensor:
 
 @in_full_precision
 def with_2016_gradient(crf_log_probs: Tensor, scores: Tensor) -> Tensor:
-    """The floored log Q, whose gradient reaches `scores` by the rule of SEC's code of 2016 (SPEC section 4).
+    """The floored log Q, whose gradient reaches `scores` by the rule of SEC's code of 2016.
 
     That code's CRF layer returned log Q and handed (1 - Q) * dL/dlog Q back to the scores it had been given:
     the derivative of a softmax's own logarithm, cross terms and message passing left out. No gradient reaches

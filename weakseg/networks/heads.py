@@ -52,11 +52,11 @@ class GapClassifier(nn.Module):
         return self.scores_from_stride8(self.stride8(images))
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """(B, C-1, h, w) class heat maps, no ReLU (SPEC §2)."""
+        """(B, C-1, h, w) class heat maps, no ReLU (Zhou et al. 2016; SEC §6.1)."""
         return self.fc8(self.features(images))  # type: ignore[no-any-return]
 
     def stride8(self, images: Tensor) -> Tensor:
-        """(B, K, h8, w8): the features that background cues differentiate with respect to (SPEC §3)."""
+        """(B, K, h8, w8): the features that background cues differentiate with respect to (SEC §6.1)."""
         return self.backbone.stride8(images)
 
     def scores_from_stride8(self, low: Tensor) -> Tensor:

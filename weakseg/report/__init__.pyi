@@ -10,4 +10,6 @@ from .published import (
     text_table as text_table,
 )
 from .seed_charts import Curve as Curve, seeder_chart as seeder_chart
-from .write import ReportSources as ReportSources, summary_table as summary_table, write_report as write_report
+from .sources import ReportSources as ReportSources
+from .tables import summary_table as summary_table
+from .write import write_report as write_report

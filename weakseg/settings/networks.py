@@ -115,7 +115,7 @@ class MakeCams(Section):
 
     method: Literal["gap", "vanilla_backprop", "guided_backprop", "excitation_backprop", "background_gradient"]
     input_px: Side
-    geometry: Literal["warp", "aspect"]
+    geometry: Literal["warp", "fit"]
     scales: Annotated[list[Scale], Field(min_length=1)]
     gradient_scales: list[Scale]
     flip: bool

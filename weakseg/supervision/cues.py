@@ -1,4 +1,4 @@
-"""SEC's localization cues: a few trusted locations per class (SEC section 4.1; SPEC section 3).
+"""SEC's localization cues: a few trusted locations per class (SEC §4.1 and §6.1).
 
 Label 0 is the background; `labels` are the ids 1..C-1 of an image's classes, in the order of its maps.
 """
@@ -32,7 +32,7 @@ class Coverage(NamedTuple):
 
 
 def foreground_cues(cams: NDArray[Any], threshold: float = 0.2) -> BoolArray:
-    """map > threshold * max(map), each map by itself (SPEC section 3).
+    """map > threshold * max(map), each map by itself (SEC §6.1).
 
     Args:
         cams: (L, H, W) class heat maps. One whose maximum is 0 or less gives no cue.
@@ -77,7 +77,7 @@ def resolve_conflicts(foreground: BoolArray, labels: ArrayLike, background: Bool
     """One class per location: of several classes the one of the smallest area; foreground beats background.
 
     A class's area is the number of its cues before any conflict is resolved. Among equal areas the lower
-    class id wins. Foreground beats background whatever its size (SPEC section 3).
+    class id wins. Foreground beats background whatever its size (SEC's released cues).
 
     Args:
         foreground: (L, H, W), the cues of each of the image's classes; L may be 0.

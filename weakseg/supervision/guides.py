@@ -3,8 +3,7 @@
 Every rule splits the salient foreground into 8-connected components, drops those under 1 % of the image and
 names the others; they differ in who names them. `fuse_g0` asks chance, `fuse_g1` a classifier, `fuse_g2` the
 seeds. Guides are uint8 (H, W) label maps: 0 = background, 255 = ignore. The *oracle* row of table 2 is
-`fuse_g2` with `oracle_saliency(target)`; the *seeds* row is the seed map itself. All of SPEC §8 is here and
-nothing else.
+`fuse_g2` with `oracle_saliency(target)`; the *seeds* row is the seed map itself. All of GS §5 and supplement E is here and nothing else.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Read the localization cues SEC's authors published (SPEC section 3), and match them to a data set.
+"""Read the localization cues SEC's authors published, and match them to a data set.
 
 The file is a pickle of Python 2 (gzip-compressed or not): a dict of `<n>_labels`, the class ids of image n,
 and `<n>_cues`, three rows of class, row and column indices. The image list names image n:

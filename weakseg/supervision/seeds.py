@@ -25,7 +25,7 @@ def seeds_from_cams(
     width: int,
     threshold: float,
 ) -> LabelMap:
-    """GAP seeds of SPEC §6: background where every class is below `threshold` (the paper: 0.2).
+    """GAP seeds of GS §4.2: background where every class is below `threshold` (the paper: 0.2).
 
     cams (L, h, w), labels (L,) class ids → (H, W) uint8, 0 = background.
     """

@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from weakseg.toy import shapes
+from weakseg.toy import other_shapes, shapes
 from weakseg.toy.shapes import Layer, Outline, Points, Silhouette
 
 BoolMap = NDArray[np.bool_]
@@ -61,22 +61,22 @@ CLASSES = (
 
 
 SALIENT = (
-    Category("mug", shapes.mug, "bars", (0.45, 0.55), 0.5, 10, "low", ("room", "cloth")),
-    Category("bottle", shapes.bottle, "checks", (0.15, 0.33), 0.35, 15, "low", ("room",)),
-    Category("heart", shapes.heart, "rings", (0.93, 0.85), 0.95, 25, "any", ("cloth", "sky")),
-    Category("key", shapes.key, "lattice", (0.13, 0.10), 0.12, 180, "any", ("stones", "cloth")),
-    Category("umbrella", shapes.umbrella, "stripes", (0.70, 0.15), 0.05, 30, "any", ("field", "water")),
-    Category("cactus", shapes.cactus, "stripes", (0.33, 0.28), 0.36, 8, "low", ("stones", "field")),
-    Category("butterfly", shapes.butterfly, "dots", (0.08, 0.62), 0.75, 60, "any", ("field", "sky")),
-    Category("lamp", shapes.lamp, "veins", (0.14, 0.05), 0.62, 8, "low", ("room",)),
+    Category("mug", other_shapes.mug, "bars", (0.45, 0.55), 0.5, 10, "low", ("room", "cloth")),
+    Category("bottle", other_shapes.bottle, "checks", (0.15, 0.33), 0.35, 15, "low", ("room",)),
+    Category("heart", other_shapes.heart, "rings", (0.93, 0.85), 0.95, 25, "any", ("cloth", "sky")),
+    Category("key", other_shapes.key, "lattice", (0.13, 0.10), 0.12, 180, "any", ("stones", "cloth")),
+    Category("umbrella", other_shapes.umbrella, "stripes", (0.70, 0.15), 0.05, 30, "any", ("field", "water")),
+    Category("cactus", other_shapes.cactus, "stripes", (0.33, 0.28), 0.36, 8, "low", ("stones", "field")),
+    Category("butterfly", other_shapes.butterfly, "dots", (0.08, 0.62), 0.75, 60, "any", ("field", "sky")),
+    Category("lamp", other_shapes.lamp, "veins", (0.14, 0.05), 0.62, 8, "low", ("room",)),
 )
 
 
 CLUTTER = (  # of no class
-    Category("pebble", shapes.pebble, "dots", (0.1, 0.6), 0.1, 180, "all", ()),
-    Category("stick", shapes.stick, "stripes", (0.1, 0.3), 0.08, 180, "all", ()),
-    Category("ball", shapes.ball, "stripes", (0.0, 0.55), 0.6, 180, "all", ()),
-    Category("block", shapes.block, "bars", (0.8, 0.35), 0.3, 180, "all", ()),
+    Category("pebble", other_shapes.pebble, "dots", (0.1, 0.6), 0.1, 180, "all", ()),
+    Category("stick", other_shapes.stick, "stripes", (0.1, 0.3), 0.08, 180, "all", ()),
+    Category("ball", other_shapes.ball, "stripes", (0.0, 0.55), 0.6, 180, "all", ()),
+    Category("block", other_shapes.block, "bars", (0.8, 0.35), 0.3, 180, "all", ()),
 )
 
 

@@ -20,9 +20,6 @@ from weakseg.toy.scenes import Scene, SceneStyle, draw_scene
 CLASS_NAMES = tuple(category.name for category in CLASSES)
 
 
-SALIENT_NAMES = tuple(category.name for category in SALIENT)
-
-
 IGNORE = 255
 
 
@@ -146,7 +143,7 @@ def _write_voc_image(voc: Path, image_id: str, scene: Scene) -> None:
 
 
 def write_saliency(folder: Path, count: int, image_px: int, random_seed: int, style: SceneStyle) -> None:
-    """`Imgs`, `Masks` (1 bit, for evaluation only) and `UserData/boxes.txt` in MSRA's text format (SPEC 1)."""
+    """`Imgs`, `Masks` (1 bit, for evaluation only) and `UserData/boxes.txt` in MSRA's text format."""
     for name in ("Imgs", "Masks", "UserData"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     lines = [str(count)]

@@ -1,6 +1,6 @@
-from .average_precision import mean_average_precision as mean_average_precision
 from .classification import (
     classification_terms as classification_terms,
+    mean_average_precision as mean_average_precision,
     scores as scores,
     without_classes as without_classes,
 )

@@ -167,7 +167,7 @@ def learning_rate_factor(settings: Training, step: int) -> float:
 
 
 def build_optimizer(network: Any, settings: Training) -> torch.optim.Optimizer:
-    """SGD with Caffe's parameter groups (SPEC §5), or AdamW with the same groups but plain rates for biases."""
+    """SGD with Caffe's parameter groups, or AdamW with the same groups but plain rates for biases."""
     groups = optimization.parameter_groups(
         network, settings.learning_rate, settings.weight_decay, settings.new_layers_factor,
         1.0 if settings.optimizer == "adamw" else 2.0,

@@ -105,7 +105,7 @@ class SecTerms:
 
 
 def decays_of(settings: SecLoss, num_locations: int) -> dict[str, float]:
-    """The decays of equation 4: numbers where they are given, else by the share rule on this grid (SPEC §4)."""
+    """The decays of equation 4: numbers where they are given, else by the share rule on this grid."""
     present = {"gmp": 0.0, "gap": 1.0}.get(settings.pooling_present)
     if present is None:
         present = settings.decay_present

@@ -1,4 +1,4 @@
-"""Parameter groups and learning-rate schedules of both papers (SPEC §2, §5, §7)."""
+"""Parameter groups and learning-rate schedules of both papers (SEC §4.1, GS §6.1) and of DeepLab."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ def parameter_groups(
     last_layer_multiplier: float = 10.0,
     bias_multiplier: float = 2.0,
 ) -> list[dict[str, Any]]:
-    """Optimizer groups: last layer × `last_layer_multiplier`; biases × `bias_multiplier` and without weight decay (SPEC §5).
+    """Optimizer groups: last layer × `last_layer_multiplier`; biases × `bias_multiplier` and without weight decay (Caffe's DeepLab).
 
     The two multiply: by default the last layer's bias learns at 20 times the base rate. Frozen parameters are left out,
     empty groups too. Every group has `name` (weights, biases, last_weights, last_biases), `params`, `lr`,
@@ -55,7 +55,7 @@ def step_schedule(step: int, every: int, factor: float = 0.1) -> float:
 
 
 def poly_schedule(step: int, total: int, power: float = 0.9) -> float:
-    """DeepLab-v2's "poly" factor (1 − step/total)^power; 0 from `total` on (SPEC §7).
+    """DeepLab-v2's "poly" factor (1 − step/total)^power; 0 from `total` on (Chen et al. 2016, §4.1).
 
     >>> [poly_schedule(step, total=100, power=1.0) for step in (0, 50, 100)]
     [1.0, 0.5, 0.0]

@@ -40,7 +40,7 @@ def multi_hot(labels: tuple[int, ...], num_classes: int) -> npt.NDArray[np.bool_
 
 @dataclass(frozen=True)
 class ClassificationSamples:
-    """Photos and multi-hot tags for a classifier: SEC warps the whole photo, GS fits it into a square (SPEC §2)."""
+    """Photos and multi-hot tags for a classifier: SEC warps the whole photo, GS fits it into a square (SEC §6.1, GS table 6)."""
 
     records: list[Record]
     num_classes: int

@@ -66,7 +66,7 @@ def load_caffe_vgg16(
     last_layer: bool = False,
     normalization: str = "caffe",
 ) -> None:
-    """Start a VGG network from converted Caffe weights and make it subtract Caffe's mean (SPEC §1).
+    """Start a VGG network from converted Caffe weights and make it subtract Caffe's mean.
 
     `fc_from_pretrained` takes fc6 and fc7 too (thinned out if they are plain VGG's), `last_layer` fc8 as
     well: for a network that was trained on these classes. `normalization`: "caffe", or "caffe_sec" for SEC's

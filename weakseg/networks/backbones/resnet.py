@@ -1,4 +1,4 @@
-"""ResNet-101 as backbone, and DeepLab-v2 with it, the saliency network (SPEC §7; Chen et al. 2016)."""
+"""ResNet-101 as backbone, and DeepLab-v2 with it, the saliency network (Chen et al. 2016; GS §6.1)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -40,7 +40,7 @@ class VGGClassifier(VGGTrunk):
         return self.fc8(pooled).flatten(1)  # type: ignore[no-any-return]
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """(B, C-1, h, w): sum over channels of features × class weight, without ReLU (SPEC §2)."""
+        """(B, C-1, h, w): sum over channels of features × class weight, without ReLU (SEC §6.1)."""
         return self.fc8(self.features(images))  # type: ignore[no-any-return]
 
     def named_convs(self) -> dict[str, nn.Conv2d]:
@@ -100,7 +100,7 @@ def vgg_classifier(
     fc8_bias: bool = False,
     normalization: str = "imagenet",
 ) -> VGGClassifier:
-    """VGG-16 as multi-label classifier: SEC's background net, GS's backprop seeders and G1 (SPEC §2).
+    """VGG-16 as multi-label classifier: SEC's background net, GS's backprop seeders and G1 (SEC §6.1, GS §4.2).
 
     The fully connected layers are convolutions (fc6 7×7 without padding), so at 224 px this is plain VGG-16,
     score for score, and ImageNet's fc6 fits. A larger input gives several positions (321 px: 11×11 after
@@ -139,7 +139,7 @@ def vgg_largefov(
     dropout: float = 0.5,
     normalization: str = "imagenet",
 ) -> LargeFOV:
-    """SPEC §5; `average_pool5a` is SEC's extra pool, the small field of view undoes the dilations (SEC §6.2).
+    """DeepLab-LargeFOV (Chen et al. 2015, SEC §4.1); `average_pool5a` is SEC's extra pool, the small field of view undoes the dilations (SEC §6.2).
 
     The small net sees 211 px, as SEC says. The large one sees 435 px when nothing cuts its field off. SEC's
     378 equals what the centre cell (20, 20) sees of a larger photo, cut off at pixel 0 only; that it was

@@ -52,7 +52,7 @@ class VGGTrunk(nn.Module):
         self.layers = layers
 
     def stride8(self, images: Tensor) -> Tensor:
-        """(B, 512, h8, w8): conv4_1's output before its ReLU, 41×41 at 321 px (SPEC §3)."""
+        """(B, 512, h8, w8): conv4_1's output before its ReLU, 41×41 at 321 px; SEC's released code takes its gradients there."""
         return self._run(self.normalization(images), 0, self._after_stride8())
 
     def from_low(self, low: Tensor) -> Tensor:

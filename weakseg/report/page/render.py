@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from weakseg.files import Record
-from weakseg.report.assets import SCRIPT, STYLE
-from weakseg.report.gallery import ImageIous, gallery_cards
-from weakseg.report.pictures import PALETTE, Views
+from weakseg.report.page.assets import SCRIPT, STYLE
+from weakseg.report.page.gallery import ImageIous, gallery_cards
+from weakseg.report.page.html import bar_cell, class_chip, number, paper_cell, picture, select, table_of
+from weakseg.report.pictures import Views
+from weakseg.report.sources import Published
 
 PAGE_SIDE_PX = 288
-
-
-Published = Mapping[str, tuple[float | None, float | None]]  # mIoU on VOC 2012 val, without and with CRF
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Page:
     guides: Mapping[str, Any]
     loss_charts: Mapping[str, bytes]
     confusion_charts: Mapping[str, bytes]
-    seeder_chart: bytes | None
+    seeder_chart: bytes
     seeders: Mapping[str, Mapping[str, Any]]
     image_ious: ImageIous
     num_images: int
@@ -47,7 +44,7 @@ class Page:
 
 
 def published_percent_of_full(published: Published, experiment: str) -> float | None:
-    """The paper's better mIoU over the fully supervised network's (SPEC §9)."""
+    """The paper's better mIoU over the fully supervised network's."""
     best, bound = (max(miou or 0.0 for miou in published.get(name, (None, None))) for name in (experiment, "full"))
     return 100 * best / bound if best and bound else None
 
@@ -104,25 +101,6 @@ def _header(page: Page) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str, kind: str = "") -> str:
-    """Cells are HTML already; the first of a row is its heading. Scrolls sideways, by keyboard too."""
-    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}"><table class="{kind}">'
-        f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _number(value: Any, digits: int = 1) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "–" if value is None else escape(str(value))
-    return f"{value:.{digits}f}" if np.isfinite(value) else "–"
-
-
 def _results(page: Page) -> str:
     if not any(value is not None for values in page.summary.values() for value in values.values()):
         return "<p>No experiment was evaluated: there is no ground truth, or the stage <code>evaluate</code> has not run.</p>"
@@ -131,52 +109,32 @@ def _results(page: Page) -> str:
     for experiment, values in page.summary.items():
         own, (miou, miou_crf) = page.metrics.get(experiment, {}), page.published.get(experiment, (None, None))
         rows.append([
-            escape(experiment), _number(values.get("miou")), _paper(miou), _number(values.get("miou_crf")),
-            _paper(miou_crf), _number(values.get("percent_of_full")), _paper(published_percent_of_full(page.published, experiment)),
-            _number(own.get("pixel_accuracy")), _number(own.get("foreground_fraction")),
+            escape(experiment), number(values.get("miou")), paper_cell(miou), number(values.get("miou_crf")),
+            paper_cell(miou_crf), number(values.get("percent_of_full")), paper_cell(published_percent_of_full(page.published, experiment)),
+            number(own.get("pixel_accuracy")), number(own.get("foreground_fraction")),
         ])  # fmt: skip
     note = (
         '<p class="muted"><small>% of full: the better of the two mIoUs over the better of the fully supervised '
         "bound's. Paper: on VOC 2012 val, VGG-16 trained on 10&#8239;582 photos; the numbers compare directly only "
         "where data and network are the same.</small></p>"
     )
-    return _table(head, rows, "Results") + note
-
-
-def _paper(value: float | None) -> str:
-    return f'<td class="paper">{_number(value)}</td>'
-
-
-def _bar_cell(raw: Any, crf: Any) -> str:
-    shown = raw if crf is None else crf
-    width = min(100.0, max(0.0, float(shown))) if shown is not None else 0.0
-    return f'<td class="bar"><div style="--w:{width:.1f}%">{_number(shown)} <small>{_number(raw)}</small></div></td>'
+    return table_of(head, rows, "Results") + note
 
 
 def _class_bars(page: Page) -> str:
     if not page.metrics:
         return ""
     rows = [
-        [_chip(label, name)]
-        + [_bar_cell(own.get("iou", {}).get(name), own.get("iou_crf", {}).get(name)) for own in page.metrics.values()]
+        [class_chip(label, name)]
+        + [bar_cell(own.get("iou", {}).get(name), own.get("iou_crf", {}).get(name)) for own in page.metrics.values()]
         for label, name in enumerate(page.class_names)
     ]
     note = '<p class="muted"><small>Bar and number: with CRF, per cent. Small number: without.</small></p>'
-    return _table(["class", *map(escape, page.metrics)], rows, "IoU by class", "bars") + note
-
-
-def _chip(label: int, name: str) -> str:
-    red, green, blue = PALETTE[label]
-    return f'<span class="chip" style="background:rgb({red},{green},{blue})"></span>{escape(name)}'
-
-
-def _png(content: bytes, alt: str) -> str:
-    uri = base64.b64encode(content).decode("ascii")
-    return f'<img src="data:image/png;base64,{uri}" alt="{escape(alt)}">'
+    return table_of(["class", *map(escape, page.metrics)], rows, "IoU by class", "bars") + note
 
 
 def _charts(charts: Mapping[str, bytes]) -> str:
-    images = "".join(_png(content, f"Loss curves of {stage}") for stage, content in charts.items())
+    images = "".join(picture(content, f"Loss curves of {stage}") for stage, content in charts.items())
     return f'<div class="charts">{images}</div>' if images else ""
 
 
@@ -184,7 +142,7 @@ def _confusions(charts: Mapping[str, bytes]) -> str:
     return "".join(
         f"<details{' open' if index == 0 else ''}><summary>{escape(experiment)}</summary>"
         f'<div class="scroll" role="region" tabindex="0" aria-label="Confusion matrix of {escape(experiment)}">'
-        f"{_png(content, f'Confusion matrix of {experiment}')}</div></details>"
+        f"{picture(content, f'Confusion matrix of {experiment}')}</div></details>"
         for index, (experiment, content) in enumerate(charts.items())
     )
 
@@ -209,12 +167,12 @@ def _quality(page: Page) -> str:
     for name, content in made.items():
         coverage, measured = content.get("coverage") or {}, content.get("against_ground_truth") or {}
         shares = [coverage.get(key) for key in ("foreground", "background", "unlabelled")]
-        rows.append([escape(name), *map(_number, [*(measured.get(key) for key in measures), *shares])])
+        rows.append([escape(name), *map(number, [*(measured.get(key) for key in measures), *shares])])
     note = (
         '<p class="muted"><small>Per cent, over the training photos. Precision and recall are against the ground truth, '
         "foreground (fg) averaged over the classes.</small></p>"
     )
-    return _table(head, rows, "Quality of cues, seeds and guides") + note
+    return table_of(head, rows, "Quality of cues, seeds and guides") + note
 
 
 def _seeders(page: Page) -> str:
@@ -226,20 +184,12 @@ def _seeders(page: Page) -> str:
         "background_precision_at_80_recall": "bg precision at 80 %", "map": "mAP %",
     }  # fmt: skip
     rows = [
-        [escape(name.replace("_", " ")), *(_number(own.get(key)) for key in measures)]
+        [escape(name.replace("_", " ")), *(number(own.get(key)) for key in measures)]
         for name, own in page.seeders.items()
     ]
-    table = _table(["seeder", *measures.values()], rows, "Seeders")
+    table = table_of(["seeder", *measures.values()], rows, "Seeders")
     alt = "Precision over recall of the seeder and of the mean mask"
-    return table + ("" if page.seeder_chart is None else f'<div class="chart">{_png(page.seeder_chart, alt)}</div>')
-
-
-def _options(items: Sequence[tuple[str, str]]) -> str:
-    return "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in items)
-
-
-def _select(name: str, title: str, items: Sequence[tuple[str, str]]) -> str:
-    return f'<label>{title}<select id="{name}">{_options(items)}</select></label>'
+    return table + f'<div class="chart">{picture(page.seeder_chart, alt)}</div>'
 
 
 def _gallery(page: Page, splits: set[str]) -> str:
@@ -251,17 +201,17 @@ def _gallery(page: Page, splits: set[str]) -> str:
         ("random", "random"),
     ]
     controls = [
-        _select("experiment", "Experiment", [(name, name) for name in page.experiments] or [("", "none")]),
-        _select("split", "Photos", [*((name, name) for name in sorted(splits, reverse=True)), ("", "all")]),
-        _select("class", "Tagged", [("", "any class"), *classes]),
-        _select("order", "Order", orders),
+        select("experiment", "Experiment", [(name, name) for name in page.experiments] or [("", "none")]),
+        select("split", "Photos", [*((name, name) for name in sorted(splits, reverse=True)), ("", "all")]),
+        select("class", "Tagged", [("", "any class"), *classes]),
+        select("order", "Order", orders),
         '<label>Photo ↔ mask<input id="blend" type="range" min="0" max="100" value="70"></label>',
     ]
-    legend = "".join(f"<li>{_chip(label, name)}</li>" for label, name in enumerate(page.class_names))
+    legend = "".join(f"<li>{class_chip(label, name)}</li>" for label, name in enumerate(page.class_names))
     return (
         "<noscript><p>The gallery needs JavaScript; nothing else on this page does.</p></noscript>"
         f'<div class="controls">{"".join(controls)}</div>'
-        f'<details open><summary>Colours</summary><ul class="legend">{legend}<li>{_chip(255, "ignored")}</li></ul></details>'
+        f'<details open><summary>Colours</summary><ul class="legend">{legend}<li>{class_chip(255, "ignored")}</li></ul></details>'
         '<p id="count" class="muted" role="status"></p><div id="cards"></div>'
         '<p class="more"><button class="plain" id="more" type="button">Show more</button></p>'
     )

@@ -1,0 +1,1 @@
+from .render import Page as Page, render_page as render_page
