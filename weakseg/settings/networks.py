@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from weakseg.settings.types import (
-    Backbone,
+    BackboneName,
     Count,
     Dropout,
     FileBelow,
@@ -18,6 +18,7 @@ from weakseg.settings.types import (
     Positive,
     Section,
     Side,
+    StartFrom,
 )
 
 Jitter = Annotated[float, Field(ge=0, lt=1)]
@@ -95,7 +96,7 @@ class TrainClassifier(Section):
     """One classifier of the tags (SEC §6.1, GS table 6). `pretrained` is imagenet, none, or a file in models/pretrained."""
 
     network: Layout
-    backbone: Backbone
+    backbone: BackboneName
     vgg16: VGG16Classifier
     pretrained: FileBelow
     fc_from_pretrained: bool
@@ -131,7 +132,7 @@ class MakeCams(Section):
 class SegmentationNetwork(Section):
     """What segmenters and the saliency network have in common."""
 
-    backbone: Backbone
+    backbone: BackboneName
     fc_from_pretrained: bool
     dropout: Dropout
     input_px: GridSide
@@ -152,7 +153,7 @@ class TrainSegmenter(SegmentationNetwork):
     `start_from` lies below models/: pretrained/imagenet, pretrained/none, pretrained/<file>, or classifier/<name>.
     """
 
-    start_from: Annotated[FileBelow, Field(pattern=r"^(pretrained|classifier)/")]
+    start_from: StartFrom
     normalization: Literal["caffe_sec"] | None
     augmentation: SegmenterAugmentation
 

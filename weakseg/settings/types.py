@@ -31,10 +31,11 @@ CrfName = Name | Literal["none"]
 # A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
 _PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
 FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
+StartFrom = Annotated[str, Field(pattern=rf"^(pretrained|classifier)(/{_PLAIN_PART})+$", max_length=200)]
 # `geometry` is how a photo becomes a network's input, everywhere: `warp` makes the whole photo a square; `fit` brings its
 # longest side to the size and keeps its proportions; `pad` does that and fills up to a square; `crop` trains on a square
 # out of the photo at its own scale, and tests on the whole photo.
-Backbone = Annotated[str, AfterValidator(check_backbone)]
+BackboneName = Annotated[str, AfterValidator(check_backbone)]
 Layout = Annotated[str, AfterValidator(check_layout)]
 Head = Annotated[str, AfterValidator(check_head)]
 
