@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from weakseg.networks.backbones.depthwise import DepthwiseConv2d
+from weakseg.networks.layers import DepthwiseConv2d
 
 
 @pytest.mark.parametrize("size", [(15, 15), (8, 11), (3, 2), (1, 1)])

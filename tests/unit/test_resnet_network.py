@@ -1,4 +1,4 @@
-"""SPEC §7: ResNet-101 as backbone and DeepLab-v2."""
+"""ResNet-101 as backbone, and DeepLab-v2 with it (Chen et al. 2016; GS §6.1)."""
 
 from pathlib import Path
 

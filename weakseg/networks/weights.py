@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file
@@ -10,10 +11,6 @@ from torch import Tensor
 
 from weakseg.errors import UserError
 from weakseg.files import file_sha256, read_text
-
-# The names torchvision downloads under; the digits are part of the file's SHA-256.
-TORCHVISION_FILES = {"vgg16": "vgg16-397923af.pth", "resnet101": "resnet101-63fe2227.pth"}
-
 
 IMAGENET, NONE = "imagenet", "none"
 
@@ -40,21 +37,31 @@ class Imagenet:
         return {words[0]: words[1] for words in lines if len(words) == 2}
 
 
+ANY_IMAGENET = Imagenet()
+
+
 def torchvision_path(backbone: str) -> Path:
-    """Where torch's hub cache keeps torchvision's weights of `backbone` ("vgg16" or "resnet101")."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILES[backbone]
+    """Where torch's hub cache keeps torchvision's first weights of its model `backbone`."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_torchvision_url(backbone)).name
 
 
-def read_state_dict(backbone: str, source: Path | Imagenet) -> dict[str, Tensor]:
-    """torchvision's ImageNet state dict of `backbone`, from a file or the hub cache; nothing is downloaded.
+def _torchvision_url(backbone: str) -> str:
+    """The digits in it are part of the file's SHA-256."""
+    from torchvision.models import get_model_weights
+
+    return cast(str, get_model_weights(backbone)["IMAGENET1K_V1"].url)
+
+
+def read_state_dict(backbone: str, source: Path | Imagenet = ANY_IMAGENET) -> dict[str, Tensor]:
+    """torchvision's ImageNet state dict of its model `backbone`, from a file or the hub cache; nothing is downloaded.
 
     A path ending in .safetensors is read as such, anything else by `torch.load(weights_only=True)`.
     Raises UserError naming the file and where to put it if it is missing or cannot be read.
     """
-    file = source.checked(backbone, torchvision_path(backbone)) if isinstance(source, Imagenet) else source
+    cached = torchvision_path(backbone)
+    file = source.checked(backbone, cached) if isinstance(source, Imagenet) else source
     advice = (
-        f"Put torchvision's {TORCHVISION_FILES[backbone]} there "
-        f"(from https://download.pytorch.org/models/{TORCHVISION_FILES[backbone]}), "
+        f"Put torchvision's {cached.name} there (from {_torchvision_url(backbone)}), "
         "or set `pretrained` to a file that exists or to `none`."
     )
     if not file.is_file():

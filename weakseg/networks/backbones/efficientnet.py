@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from weakseg.errors import UserError
 from weakseg.networks.backbone import Backbone
-from weakseg.networks.backbones.depthwise import DepthwiseConv2d
 from weakseg.networks.family import Family
+from weakseg.networks.layers import DepthwiseConv2d
 from weakseg.networks.normalization import Normalization
 from weakseg.networks.weights import Imagenet
 
