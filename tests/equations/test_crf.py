@@ -1,4 +1,4 @@
-"""Dense CRF against SPEC §10, computed by slow loops in float64."""
+"""The dense CRF of Krähenbühl & Koltun 2011, as both papers use it, computed by slow loops in float64."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""SEC's localization cues (SPEC section 3), by loops and by hand on small maps."""
+"""SEC's localization cues (SEC §4.1, §6.1), by loops and by hand on small maps."""
 
 from __future__ import annotations
 

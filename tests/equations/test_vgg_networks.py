@@ -1,4 +1,4 @@
-"""SPEC §2 and §5, GS table 6: the VGG-16 networks, shape by shape, with their fields of view."""
+"""SEC §5 and §6.1, GS table 6: the VGG-16 networks, shape by shape, with their fields of view."""
 
 import pytest
 import torch

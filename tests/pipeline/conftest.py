@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from tiny_repo import COPIED, ROOT, Repo, tiny_params
+from tiny_repo import Repo, copy_repository, tiny_params, write_params
 
 
 @pytest.fixture(scope="session")
@@ -15,15 +14,9 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     """The repository after its first `dvc repro`. Tests only look at it; who changes something takes `repo`."""
     base = tmp_path_factory.mktemp("pipeline")
     repo = Repo(base / "repo")
-    for name in COPIED:
-        source, target = ROOT / name, repo.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+    copy_repository(repo.folder)
     (base / "home").mkdir()
-    (repo.folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False), encoding="utf-8")
+    write_params(repo.folder, tiny_params())
     repo.run("git", "init", "--quiet")
     (base / "first_run.txt").write_text(repo.dvc("repro"), encoding="utf-8")
     repo.commit()
@@ -43,6 +36,6 @@ def link_or_copy(source: str, target: str) -> None:
 def repo(pristine: Repo, tmp_path: Path) -> Iterator[Repo]:
     """A copy of the finished repository to change."""
     for name in ("repo", "home"):
-        shutil.copytree(pristine.folder.parent / name, tmp_path / name, copy_function=link_or_copy)
+        shutil.copytree(pristine.folder.parent / name, tmp_path / name, symlinks=True, copy_function=link_or_copy)
     yield Repo(tmp_path / "repo")
     shutil.rmtree(tmp_path)

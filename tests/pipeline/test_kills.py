@@ -1,6 +1,7 @@
 """The pipeline killed in the middle, for real: what is run again goes on, and ends with the same bytes."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,7 +50,7 @@ def counting_crc32(*arguments):
     global calls
     if sys._getframe(1).f_globals.get("__name__") == "weakseg.batch.partial_results":
         calls += 1
-        if calls == 6:
+        if calls == 11:  # two a photo: the sixth's
             stand_still()
     return crc32(*arguments)
 
@@ -65,7 +66,7 @@ zlib.crc32, os.replace = counting_crc32, watched_replace
 
 
 class Interrupted:
-    """`dvc repro` of one stage, brought to a stand after its first checkpoint or its fifth entry."""
+    """`dvc repro` of one stage, brought to a stand after its first checkpoint or its fifth photo."""
 
     def __init__(self, repo: Repo, stage: str) -> None:
         self.repo, base = repo, repo.folder.parent
@@ -119,12 +120,14 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(repo: Repo, vict
 @pytest.mark.parametrize(
     ("stage", "out", "done"),
     [
-        ("make_cams@seeder", "data/cams/seeder.npz", "2 of 16"),
-        ("make_grabcut_masks", "data/grabcut.zip", "4 of "),
-        ("predict_saliency", "data/saliency.zip", "4 of 24"),
-        ("make_guides@g2", "data/guides/g2.zip", "4 of 16"),
-        ("predict@sec", "data/scores/sec.npz", "1 of 8"),
-        ("postprocess@sec", "data/masks/sec.zip", "4 of 8"),
+        ("make_cams@seeder", "data/cams/seeder.npz", "5 of 16"),
+        ("make_grabcut_masks", "data/grabcut.zip", "5 of "),
+        ("predict_saliency", "data/saliency.zip", "5 of 24"),
+        ("make_seeds", "data/seeds.zip", "5 of 16"),
+        ("make_oracle_guides", "data/oracle_guides.zip", "5 of 16"),
+        ("make_guides@g2", "data/guides/g2.zip", "5 of 16"),
+        ("predict@sec", "data/scores/sec.npz", "5 of 8"),
+        ("postprocess@sec", "data/masks/sec.zip", "5 of 8"),
     ],
 )
 def test_a_killed_batch_stage_goes_on_with_what_was_not_done(repo: Repo, stage: str, out: str, done: str) -> None:
@@ -146,16 +149,38 @@ def test_a_second_repro_of_a_stage_at_work_stops_with_a_message_and_does_not_dis
     assert repo.run("git", "diff", "--", "dvc.lock") == ""
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(repo: Repo) -> None:
-    """The stage as it runs by hand; DVC would have removed the old output before."""
-    before = (repo.folder / "data" / "seeds.zip").read_bytes()
-    command = "ulimit -f 1; trap '' XFSZ; exec python -m stages.make_seeds --manifest data/manifest.csv --cams data/cams/seeder.npz --out data/seeds.zip"  # fmt: skip
-    done = repo.call("bash", "-c", command)
+def on_a_full_disk(repo: Repo, command: str, room_kib: int = 1) -> str:
+    """What the stage says as it runs by hand; DVC would have removed the old output before."""
+    done = repo.call("bash", "-c", f"ulimit -f {room_kib}; trap '' XFSZ; exec python -m stages.{command}")
     assert done.returncode == 1
-    assert "stages.make_seeds: data/seeds.zip: cannot be written (File too large); nothing was changed" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (repo.folder / "data" / "seeds.zip").read_bytes() == before
     assert not list((repo.folder / "data").glob(".*.tmp"))
+    return done.stderr
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(repo: Repo) -> None:
+    before = (repo.folder / "data" / "cues.npz").read_bytes()
+    paths = "--manifest data/manifest.csv --classes data/classes.txt --foreground data/cams/seeder.npz --background data/cams/background.npz"  # fmt: skip
+    told = on_a_full_disk(repo, f"make_cues {paths} --out data/cues.npz")
+    assert "stages.make_cues: data/cues.npz: cannot be written (File too large); nothing was changed" in told
+    assert (repo.folder / "data" / "cues.npz").read_bytes() == before
+
+
+def test_a_full_disk_is_told_and_what_a_batch_stage_has_made_is_kept(repo: Repo) -> None:
+    before = (repo.folder / "data" / "saliency.zip").read_bytes()
+    command = "predict_saliency --manifest data/manifest.csv --model models/saliency --out data/saliency.zip --checkpoints checkpoints"  # fmt: skip
+    told = on_a_full_disk(repo, command, room_kib=20)
+    (part,) = half_done(repo)
+    assert (
+        f"stages.predict_saliency: checkpoints/{part}: cannot be written (File too large); what was done is kept"
+        in told
+    )
+    assert (repo.folder / "data" / "saliency.zip").read_bytes() == before
+    again = repo.call("bash", "-c", f"exec python -m stages.{command}")
+    assert again.returncode == 0 and re.search(
+        r"data/saliency\.zip: [0-9]+ of 24 photos were done; going on", again.stderr
+    )
+    assert (repo.folder / "data" / "saliency.zip").read_bytes() == before
 
 
 # --- the same answer everywhere ------------------------------------------------------------------------------------------------

@@ -29,7 +29,16 @@ def spoil_data(voc: Path) -> list[str]:
 
 
 def prepare(repo: Repo) -> subprocess.CompletedProcess[str]:
-    paths = ("--manifest", "data/manifest.csv", "--classes", "data/classes.txt", "--metrics", "metrics/prepare.json")
+    paths = (
+        "--lists",
+        "data/lists",
+        "--manifest",
+        "data/manifest.csv",
+        "--classes",
+        "data/classes.txt",
+        "--metrics",
+        "metrics/prepare.json",
+    )
     return repo.call(sys.executable, "-m", "stages.prepare", *paths)
 
 
@@ -67,14 +76,14 @@ def test_prepare_tells_a_missing_folder_or_list(repo: Repo, missing: str, words:
 
 
 def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Repo) -> None:
-    repo.change(lambda params: params["segmenter"].update(colour="red", input_px="large"))
+    repo.change(lambda params: params["train_segmenter"].update(colour="red", input_px="large"))
     before = files_below(repo.folder / "data", repo.folder / "metrics")
     done = prepare(repo)
     assert done.returncode == 1
     told = [
         "stages.prepare: params.yaml:",
-        "  segmenter.input_px: Input should be a valid integer (is 'large'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3",
-        "  segmenter.colour: Extra inputs are not permitted (is 'red')",
+        "  train_segmenter.input_px: Input should be a valid integer (is 'large'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3",
+        "  train_segmenter.colour: Extra inputs are not permitted (is 'red')",
     ]
     assert done.stderr.splitlines() == told
     output = repo.call(sys.executable, "-m", "dvc", "repro", "train_segmenter@full")
@@ -87,7 +96,7 @@ def test_invalid_params_give_one_message_and_stop_before_anything_runs(repo: Rep
 
 def test_a_stage_asked_for_an_experiment_that_is_not_there_says_so(pristine: Repo) -> None:
     paths = ("--manifest", "data/manifest.csv", "--model", "models/segmenter/sec", "--scores", "x", "--masks", "y")
-    command = ("-m", "stages.predict", "--experiment", "nosuch", "--checkpoints", "checkpoints", *paths)
+    command = ("-m", "stages.predict", "--name", "nosuch", "--checkpoints", "checkpoints", *paths)
     done = pristine.call(sys.executable, *command)
     assert done.returncode == 1
-    assert done.stderr.strip() == "stages.predict: params.yaml: there is no experiments.nosuch"
+    assert done.stderr.strip() == "stages.predict: params.yaml: there is no experiments.nosuch.test.input_px"

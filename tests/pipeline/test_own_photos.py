@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from tiny_repo import COPIED, ROOT, Repo, tiny_params
+from tiny_repo import Repo, copy_repository, tiny_params, write_params
 
+from tests.profile_cases import settings_of
 from weakseg.datasets.label_files import read_annotation
 from weakseg.toy.drawn_set import write_toy
 
@@ -36,16 +36,14 @@ def write_photos(folder: Path, scratch: Path) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     base = tmp_path_factory.mktemp("own_photos")
     repo = Repo(base / "repo")
-    for name in COPIED:
-        (repo.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, repo.folder / name)
+    copy_repository(repo.folder)
     (base / "home").mkdir()
     write_photos(base / "photos", base / "scratch")
     params = tiny_params()
-    own = yaml.safe_load((ROOT / "profiles" / "own-photos.yaml").read_text(encoding="utf-8"))
+    own = settings_of("own-photos")
     params["data"] = own["data"] | {"root": "../photos"}
     params["experiments"] = {name: params["experiments"][name] for name in own["experiments"]}
-    (repo.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    write_params(repo.folder, params)
     repo.run("git", "init", "--quiet")
     (base / "run.txt").write_text(repo.dvc("repro"), encoding="utf-8")
     yield repo

@@ -3,7 +3,9 @@
 import math
 
 import yaml
-from tiny_repo import EXPERIMENTS, ROOT, STEPS, Repo, stages_run
+from tiny_repo import EXPERIMENTS, STEPS, Repo, stages_run
+
+from tests.profile_cases import ROOT
 
 ROW = [f"{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]
 
@@ -15,7 +17,7 @@ def test_one_row_of_the_papers_tables_runs_alone_and_stands_beside_the_published
     assert repro(ROW[-1]) == set(ROW)
     rows = repo.folder / "ablations" / "params.yaml"
     content = yaml.safe_load(rows.read_text(encoding="utf-8"))
-    content["experiments"]["sec_gap"]["changes"]["segmenter.training.steps"] = STEPS + 1
+    content["experiments"]["sec_gap"]["changes"]["train_segmenter.training.steps"] = STEPS + 1
     rows.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert repro(ROW[-1]) == set()  # another row's changes do not matter
     weights = [

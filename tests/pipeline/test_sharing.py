@@ -45,15 +45,16 @@ def colleague(team: Path, tmp_path: Path) -> Iterator[Repo]:
 
 
 def files(repo: Repo) -> set[str]:
-    """What stands below data/, models/ and metrics/."""
+    """What stands below data/, models/ and metrics/ that does not come with the clone."""
     folders = (repo.folder / name for name in ("data", "models", "metrics"))
-    return {
+    found = {
         path.relative_to(repo.folder).as_posix() for folder in folders for path in folder.rglob("*") if path.is_file()
     }
+    return found - set(repo.run("git", "ls-files").splitlines())
 
 
 def train_longer(params: dict[str, Any]) -> None:
-    params["segmenter"]["training"]["steps"] += 1
+    params["train_segmenter"]["training"]["steps"] += 1
 
 
 def test_cues_are_pulled_and_trained_on_with_no_cue_stage_rerun(team: Path, colleague: Repo) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from tests.profile_cases import ROOT, settings_of
 from weakseg.files.manifest import Record, read_manifest
 
-ROOT = Path(__file__).resolve().parents[2]
 COPIED = (
     "dvc.yaml",
     "ablations/dvc.yaml",
@@ -24,6 +25,12 @@ COPIED = (
     "ablations/.dvc/.gitignore",
     "ablations/.dvcignore",
     "ablations/.gitignore",
+    "ablations/stages",
+    "ablations/weakseg",
+    "data/lists/README.md",
+    "models/pretrained/README.md",
+    "models/pretrained/imagenet",
+    "models/pretrained/none",
     "stages",
     "weakseg",
     "profiles",
@@ -40,19 +47,34 @@ NOWHERE = "http://127.0.0.1:9"  # nobody listens there: what tries the network f
 
 def tiny_params() -> dict[str, Any]:
     """The toy profile, with as little of everything as still does something."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
+    params = settings_of("toy")
     params["make_toy"] |= {"train_images": NUM_TRAIN, "val_images": NUM_VAL, "saliency_images": 8, "image_px": 64}
-    networks = [*params["classifiers"].values(), params["train_saliency"], params["segmenter"]]
+    networks = [*params["train_classifier"].values(), params["train_saliency"], params["train_segmenter"]]
     for network in networks:
         network["input_px"] = SIDE_PX
-        network["training"] |= {"steps": STEPS, "batch_size": 4, "checkpoint_every_steps": 2}
-    for classifier in params["classifiers"].values():
-        classifier["cam"] |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
-    params["segmenter"]["training"]["learning_rate"] = 0.001  # at less, so few steps call everything background
+        network["training"] |= {"steps": STEPS, "batch_size": 4}
+    for cams in params["make_cams"].values():
+        cams |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
+    params["train_segmenter"]["training"]["learning_rate"] = 0.001  # at less, so few steps call everything background
     params["make_cues"]["grid"] = 9
-    params["experiments"]["sec"]["test_input_px"] = SIDE_PX
+    params["experiments"]["sec"]["test"]["input_px"] = SIDE_PX
     params["report"]["images"] = 2
     return params
+
+
+def copy_repository(folder: Path) -> None:
+    """What a clone has of this repository, as far as stages need it."""
+    for name in COPIED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target, follow_symlinks=False)
+
+
+def write_params(folder: Path, params: dict[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -69,7 +91,7 @@ class Repo:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_CACHE_HOME": str(home / ".cache"),
             "DVC_SITE_CACHE_DIR": str(home / "dvc"), "GIT_CONFIG_NOSYSTEM": "1", "WEAKSEG_WORKERS": "2",
-            "WEAKSEG_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "http_proxy": NOWHERE, "https_proxy": NOWHERE,
+            "WEAKSEG_DEVICE": "cpu", "WEAKSEG_CHECKPOINT_STEPS": "2", "OMP_NUM_THREADS": "1", "http_proxy": NOWHERE, "https_proxy": NOWHERE,
         }  # fmt: skip
 
     def call(self, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -110,7 +132,7 @@ class Repo:
     def change(self, change: Callable[[dict[str, Any]], object]) -> None:
         params = self.params()
         change(params)
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        write_params(self.folder, params)
 
 
 def stages_run(output: str) -> set[str]:

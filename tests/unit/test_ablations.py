@@ -1,23 +1,23 @@
 """The papers' other rows: each works with every profile, changes what it says, and has the paper's number beside it."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.profile_cases import ROOT, file_of
 from weakseg.report.published import read_published
 from weakseg.settings.params import Params
 from weakseg.settings.reading import read_params
-from weakseg.settings.supervision import CRF, InferenceCRF
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "ablations" / "params.yaml"
 ENTRIES: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-PROFILES = ("toy", "small-voc", "voc12")  # those whose photos have masks to compare with
+PROFILES = ("toy", "small-voc", "voc12", "papers")  # those whose photos have masks to compare with
 AUTHORS = "sec_authors"  # needs files that are not everybody's, so it waits behind a comment sign
-POST_V1 = "seeds_post_v1"  # no training of its own, so two stages of ablations/dvc.yaml without foreach
 
 
 def all_entries() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -28,31 +28,51 @@ def all_entries() -> Iterator[tuple[str, dict[str, Any]]]:
             yield from ((f"{section}.{name}", entry) for name, entry in content.items())
 
 
-def settings(profile: str, key: str) -> Params:
-    return read_params([ROOT / "profiles" / f"{profile}.yaml", f"{FILE}:{key}"])
+@cache
+def settings(profile: str, key: str = "") -> Params:
+    with TemporaryDirectory() as folder:
+        return read_params([file_of(profile, Path(folder)), *([f"{FILE}:{key}"] if key else [])])
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize(
     ("key", "entry"), list(all_entries()), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_every_entry_fits_every_profile(profile: str, key: str, entry: dict[str, Any]) -> None:
+def test_every_entry_fits_every_profile_and_says_what_its_settings_then_are(
+    profile: str, key: str, entry: dict[str, Any]
+) -> None:
+    """An entry's fields beside `changes` are what ablations/dvc.yaml looks at; the settings are what runs."""
     params = settings(profile, key)
-    section, _, _ = key.partition(".")
-    if section == "classifiers":
-        assert entry["like"] in params.classifiers
+    section, _, name = key.partition(".")
+    if section == "train_classifier":
+        assert params.train_classifier[entry["like"]].pretrained == entry["pretrained"]
+    if section == "make_cams":
+        assert entry["like"] in params.make_cams and name in ENTRIES["train_classifier"]
+    if section == "make_seeds":
+        assert params.make_seeds.crf == entry["crf"]
+    if section == "make_guides":
+        assert params.make_guides[entry["like"]].crf == entry["crf"]
+    if section == "make_g1_guides":
+        assert params.make_g1_guides[entry["like"]].classifier == entry["classifier"]
+    if section == "evaluate_seeds":
+        assert (params.evaluate_seeds.net, params.evaluate_seeds.crf) == ("seeder", entry["crf"])
+    if section in ("experiments", "postprocess"):
+        assert params.experiments[entry["like"]].test.crf == entry["test_crf"]
     if section == "experiments":
-        experiment = params.experiments[entry["like"]]
-        assert experiment.loss == entry["loss"] and entry["test_crf"] in params.crf
+        train = params.experiments[entry["like"]].train
+        assert (train.loss, train.crf) == (entry["loss"], entry["crf"])
 
 
 READ_BY = {  # what the stages of a section read of params.yaml: a change of anything else would do nothing
-    "classifiers": ("classifiers.{like}", "random_seed"),
-    "seeds": ("make_seeds",),
-    "guides": ("make_guides",),
-    "guide_quality": ("make_guides",),
-    "seeders": ("classifiers.seeder.cam", "evaluate_seeds"),
-    "experiments": ("segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
+    "train_classifier": ("train_classifier.{like}", "random_seed"),
+    "make_cams": ("make_cams.{like}",),
+    "make_seeds": ("make_seeds",),
+    "make_guides": ("make_guides.{like}",),
+    "make_g1_guides": ("make_g1_guides.{like}",),
+    "evaluate_supervision": ("evaluate_supervision",),
+    "evaluate_seeds": ("make_cams.seeder", "evaluate_seeds"),
+    "experiments": ("train_segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
+    "postprocess": ("experiments.{like}.test", "postprocess"),
 }
 
 
@@ -60,15 +80,19 @@ READ_BY = {  # what the stages of a section read of params.yaml: a change of any
     ("key", "entry"), list(all_entries()), ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_every_change_is_of_something_that_its_stages_read(key: str, entry: dict[str, Any]) -> None:
+    """But for the CRFs of the experiments that share a loss which takes a constrain term."""
     section, _, _ = key.partition(".")
     read = tuple(pattern.format(**entry) for pattern in READ_BY[section])
+    if entry["changes"].get("losses.cross_entropy.constrain_weight"):
+        others = {"seeds", "guided", "full"} - {entry["like"]}
+        read += tuple(f"experiments.{name}.train.crf" for name in others)
     for changed in entry["changes"]:
         assert any(changed == known or changed.startswith(f"{known}.") for known in read), changed
 
 
 def test_no_two_experiments_are_the_same() -> None:
     seen = [yaml.safe_dump(entry) for entry in ENTRIES["experiments"].values()]
-    seen += [yaml.safe_dump(entry) for entry in ENTRIES["classifiers"].values()]
+    seen += [yaml.safe_dump(entry) for entry in ENTRIES["train_classifier"].values()]
     assert len(seen) == len(set(seen))
 
 
@@ -80,7 +104,7 @@ def test_figure_7_has_all_seven_combinations_of_the_terms(profile: str) -> None:
     names = [row.experiment for row in read_published(ROOT / "ablations" / "published.yaml").experiments]
     combinations = {}
     for name in {name for name in names if name.startswith("sec") and name != AUTHORS}:
-        loss = settings(profile, f"experiments.{name}" if name != "sec" else "guide_quality").losses["sec"]
+        loss = settings(profile, f"experiments.{name}" if name != "sec" else "").losses["sec"]
         assert loss.kind == "sec"
         if loss.pooling_present == "gwrp" and "fov" not in name:
             weights = (loss.seed_weight, loss.expand_weight, loss.constrain_weight)
@@ -91,23 +115,28 @@ def test_figure_7_has_all_seven_combinations_of_the_terms(profile: str) -> None:
     }  # fmt: skip
 
 
-def widths_of(crf: InferenceCRF) -> CRF:
-    return CRF.model_validate(crf.model_dump(exclude={"backend"}))
+def test_figure_6_and_8_change_what_they_are_named_for() -> None:
+    for pooling in ("gmp", "gap"):
+        loss = settings("toy", f"experiments.sec_{pooling}").losses["sec"]
+        assert loss.kind == "sec" and loss.pooling_present == pooling
+    assert settings("toy", "experiments.sec_small_fov").experiments["sec"].train.head == "smallfov"
 
 
-@pytest.mark.parametrize("profile", ["small-voc", "voc12"])  # toy's pictures are so small that its CRFs differ
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_crf_study_uses_both_papers_parameters(profile: str) -> None:
-    """v1 is SEC's, v2 DeepLab's, as in the profile's own sets."""
-    for seeder in ("seeds", "roi"):
+    """v1 is SEC's, v2 DeepLab's, of the profile's own."""
+    plain = settings(profile)
+    for seeder, seeds in (("seeds", "data/seeds.zip"), ("roi", "ablations/data/seeds/roi.zip")):
         for version, name in (("v1", "sec"), ("v2", "deeplab")):
-            key = f"experiments.{seeder}_loss_{version}"
-            params = settings(profile, key)
-            loss = params.losses["cross_entropy"]
-            assert loss.constrain_weight == 1 and loss.crf == widths_of(params.crf[name])
-            assert ENTRIES["experiments"][f"{seeder}_loss_{version}"]["test_crf"] == name
-    params = settings(profile, "seeds.crf_v1")
-    assert params.make_seeds.crf == widths_of(params.crf["sec"])
-    assert read_params([ROOT / "profiles" / f"{profile}.yaml"]).losses["cross_entropy"].constrain_weight == 0
+            key = f"{seeder}_loss_{version}"
+            params, entry = settings(profile, f"experiments.{key}"), ENTRIES["experiments"][key]
+            assert params.losses["cross_entropy"].constrain_weight == 1
+            assert (params.experiments["seeds"].train.crf, params.experiments["seeds"].test.crf) == (name, name)
+            assert params.crf == plain.crf and entry["supervision"] == seeds
+    assert settings(profile, "make_seeds.crf_v1").make_seeds.crf == "sec"
+    assert settings(profile, "postprocess.seeds_post_v1").experiments["seeds"].test.crf == "sec"
+    assert (plain.experiments["seeds"].train.crf, plain.experiments["seeds"].test.crf) == ("none", "deeplab")
+    assert plain.losses["cross_entropy"].constrain_weight == 0
 
 
 # --- published numbers -----------------------------------------------------------------------------------------------------
@@ -117,18 +146,25 @@ def test_every_published_row_has_an_experiment_and_every_experiment_a_row() -> N
     published = read_published(ROOT / "ablations" / "published.yaml")
     names = {row.experiment for row in published.experiments}
     assert AUTHORS in FILE.read_text(encoding="utf-8") and AUTHORS not in ENTRIES["experiments"]
-    assert names == ENTRIES["experiments"].keys() | {AUTHORS, POST_V1, "sec", "guided", "seeds", "full"}
+    assert names == ENTRIES["experiments"].keys() | ENTRIES["postprocess"].keys() | {
+        AUTHORS, "sec", "guided", "seeds", "full",
+    }  # fmt: skip
     guides = {row.guide for row in published.guides}
-    assert guides == {*ENTRIES["guide_quality"]["changes"]["make_guides.rules"], "seeds", "g2", "oracle"}
-    assert {row.seeder for row in published.seeders} == ENTRIES["seeders"].keys() | {"seeder", "centre_mean"}
+    assert guides == {
+        *ENTRIES["evaluate_supervision"]["changes"]["evaluate_supervision.guides"],
+        "seeds",
+        "g2",
+        "oracle",
+    }
+    assert {row.seeder for row in published.seeders} == ENTRIES["evaluate_seeds"].keys() | {"seeder", "centre_mean"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_seeders_are_the_papers(profile: str) -> None:
     """GAP without a CRF on four networks, backprop with smoothing and DeepLab's CRF on the plain classifier."""
-    for name, entry in ENTRIES["seeders"].items():
-        params = settings(profile, f"seeders.{name}")
-        cam, crf = params.classifiers["seeder"].cam, params.evaluate_seeds.crf
+    for name, entry in ENTRIES["evaluate_seeds"].items():
+        params = settings(profile, f"evaluate_seeds.{name}")
+        cam, crf = params.make_cams["seeder"], params.crf[params.evaluate_seeds.crf]
         assert (cam.scales, cam.gradient_scales, cam.flip) == (
             [2.0 if name == "own_twice_the_size" else 1.0],
             [],
@@ -137,7 +173,7 @@ def test_seeders_are_the_papers(profile: str) -> None:
         if name.startswith("own_"):
             assert (cam.method, crf, entry["model"]) == ("gap", None, "models/classifier/seeder")
         elif name.startswith("gap_"):
-            assert ENTRIES["classifiers"][name]["changes"] == {"classifiers.seeder.network": name}
+            assert ENTRIES["train_classifier"][name]["changes"] == {"train_classifier.seeder.network": name}
             assert (cam.method, cam.smoothing_px, crf) == ("gap", 0, None)
             assert entry["model"] == f"ablations/models/classifier/{name}"
         else:
@@ -145,14 +181,23 @@ def test_seeders_are_the_papers(profile: str) -> None:
             assert crf and (crf.bilateral_weight, crf.bilateral_sigma_xy, crf.bilateral_sigma_rgb) == (4, 121, 5)
             assert entry["model"] == "models/classifier/background"
         assert entry["map"] == f"{entry['model'].replace('models', 'metrics')}.json"
-    assert (
-        settings(profile, "seeders.gap_roi").make_seeds
-        == read_params([ROOT / "profiles" / f"{profile}.yaml"]).make_seeds
-    )
+    assert settings(profile, "evaluate_seeds.gap_roi").make_seeds == settings(profile).make_seeds
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_guides_are_the_papers(profile: str) -> None:
+    """G0, G1 and G2 of the profile's own saliency; ROI: other seeds."""
+    plain, g0, roi = (settings(profile, key) for key in ("", "make_guides.g0", "make_guides.roi_g2"))
+    assert (g0.make_guides["g2"].rule, plain.make_guides["g2"].rule) == ("g0", "g2")
+    assert g0.make_guides["g2"] == plain.make_guides["g2"].model_copy(update={"rule": "g0"})
+    assert roi == plain and ENTRIES["make_guides"]["roi_g2"]["seeds"] == "ablations/data/seeds/roi.zip"
+    g1 = settings(profile, "make_g1_guides.g1").make_g1_guides["g1"]
+    assert (g1.saliency_threshold, g1.min_saliency_fraction, g1.unresolved) == (0.5, 0.01, "ignore")
+    assert plain.make_guides["g2"].saliency_threshold == g1.saliency_threshold
 
 
 def test_published_numbers_are_the_papers() -> None:
-    """SPEC §9, typed again."""
+    """SEC table 1; GS tables 1 to 5; typed again."""
     published = read_published(ROOT / "ablations" / "published.yaml")
     numbers = {(row.paper, row.row): (row.experiment, row.miou, row.miou_crf) for row in published.experiments}
     study = {row: values[1:] for (paper, row), values in numbers.items() if paper == "GS table 5"}

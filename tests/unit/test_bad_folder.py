@@ -11,10 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.profile_cases import ROOT, settings_of
 from weakseg.files.manifest import read_manifest
 from weakseg.images.photos import read_photo
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT = 24, 16
 
 
@@ -80,7 +80,7 @@ def write_bad(root: Path) -> dict[str, str]:
 def prepare(root: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
     rows = "".join(f"{name},{'unicorn' if name == 'unicorn' else 'cat  dog '}\r\n" for name in names)
     (root / "labels.csv").write_bytes(f"\ufeffimage_id, labels\r\n{rows}\r\n".encode())
-    params = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text())
+    params = settings_of("toy")
     params["data"] |= {
         "format": "folder",
         "root": str(root),
@@ -90,7 +90,12 @@ def prepare(root: Path, names: list[str]) -> subprocess.CompletedProcess[str]:
     }
     (root.parent / "params.yaml").write_text(yaml.safe_dump(params))
     command = [sys.executable, "-m", "stages.prepare"]
-    for option, path in {"manifest": "manifest.csv", "classes": "classes.txt", "metrics": "prepare.json"}.items():
+    for option, path in {
+        "lists": str(root),
+        "manifest": "manifest.csv",
+        "classes": "classes.txt",
+        "metrics": "prepare.json",
+    }.items():
         command += [f"--{option}", path]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=root.parent, env=environment, capture_output=True, text=True)
@@ -149,6 +154,8 @@ def test_a_label_file_that_is_no_utf8_table_is_told(root: Path, content: bytes, 
         sys.executable,
         "-m",
         "stages.prepare",
+        "--lists",
+        str(root),
         "--manifest",
         "m.csv",
         "--classes",

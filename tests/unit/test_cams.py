@@ -15,7 +15,7 @@ from weakseg.cams import backprop
 from weakseg.cams.heat_maps import HeatMapTask, activation_gradient, gradient_saliency, heat_maps
 from weakseg.files.manifest import Record
 from weakseg.images.resizing import input_size
-from weakseg.settings.networks import Cam
+from weakseg.settings.networks import MakeCams
 from weakseg.training import classification
 
 CPU = torch.device("cpu")
@@ -50,17 +50,17 @@ def photo(height: int, width: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def cam(**changes: object) -> Cam:
+def cam(**changes: object) -> MakeCams:
     settings = {
         "method": "gap",
         "input_px": 65,
-        "geometry": "aspect",
+        "geometry": "fit",
         "scales": [1.0],
         "gradient_scales": [],
         "flip": False,
         "smoothing_px": 0.0,
     }
-    return Cam.model_validate({**settings, **changes})
+    return MakeCams.model_validate({**settings, **changes})
 
 
 def maps_of(image: npt.NDArray[np.uint8], **changes: object) -> npt.NDArray[np.float32]:
@@ -68,7 +68,7 @@ def maps_of(image: npt.NDArray[np.uint8], **changes: object) -> npt.NDArray[np.f
 
 
 def maps_by(
-    network: nn.Module, image: npt.NDArray[np.uint8], labels: list[int], settings_: Cam
+    network: nn.Module, image: npt.NDArray[np.uint8], labels: list[int], settings_: MakeCams
 ) -> npt.NDArray[np.float32]:
     (maps,) = heat_maps(network, [image], [np.array(labels, np.intp)], settings_, CPU)
     return maps
@@ -78,7 +78,7 @@ def maps_by(
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(33, 700), st.sampled_from(["warp", "aspect"]))
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(33, 700), st.sampled_from(["warp", "fit"]))
 def test_input_sides_are_on_the_grid(height: int, width: int, side_px: float, geometry: str) -> None:
     sides = input_size(height, width, side_px, geometry)
     assert all((side - 1) % 16 == 0 and side >= 33 for side in sides)
@@ -91,11 +91,11 @@ def test_input_sides_are_on_the_grid(height: int, width: int, side_px: float, ge
 
 
 def test_input_size_by_hand() -> None:
-    assert input_size(375, 500, 321, "aspect") == (241, 321)
-    assert input_size(500, 375, 321, "aspect") == (321, 241)
+    assert input_size(375, 500, 321, "fit") == (241, 321)
+    assert input_size(500, 375, 321, "fit") == (321, 241)
     assert input_size(375, 500, 321, "warp") == (321, 321)
     assert input_size(375, 500, 160.5, "warp") == (161, 161)
-    assert input_size(20, 500, 321, "aspect") == (33, 321)
+    assert input_size(20, 500, 321, "fit") == (33, 321)
 
 
 # --- the gradient ------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_finer_maps_are_added_each_over_its_maximum() -> None:
     np.testing.assert_allclose(maps_of(image, gradient_scales=[1.0]), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("geometry", "grid"), [("warp", (9, 9)), ("aspect", (9, 7))])
+@pytest.mark.parametrize(("geometry", "grid"), [("warp", (9, 9)), ("fit", (9, 7))])
 def test_grids_of_both_geometries(geometry: str, grid: tuple[int, int]) -> None:
     assert maps_of(photo(200, 150), geometry=geometry).shape == (2, *grid)
     assert maps_of(photo(200, 150), geometry=geometry, method="background_gradient").shape == (1, *grid)

@@ -17,9 +17,19 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from stages import evaluate, make_cams, make_grabcut_masks, make_guides, postprocess, predict, predict_saliency
-from weakseg.batch.sharing import share
-from weakseg.crf import lattice_workers
+from stages import (
+    evaluate,
+    make_cams,
+    make_g1_guides,
+    make_grabcut_masks,
+    make_guides,
+    make_oracle_guides,
+    make_seeds,
+    postprocess,
+    predict,
+    predict_saliency,
+)
+from tests.profile_cases import ROOT, settings_of
 from weakseg.errors import UserError
 from weakseg.files.archives import write_images
 from weakseg.files.class_names import write_class_names
@@ -28,13 +38,12 @@ from weakseg.files.manifest import Record, SaliencyRecord, write_manifest, write
 from weakseg.networks.registry import build_classifier, build_segmenter
 from weakseg.networks.saved import save_model
 from weakseg.runtime import launch
-from weakseg.runtime.communication import is_first
-from weakseg.runtime.devices import compiled, worker_count
+from weakseg.runtime.devices import compiled
+from weakseg.runtime.launch import is_first
 from weakseg.runtime.stage import run
-from weakseg.settings.networks import Classifier
+from weakseg.settings.networks import TrainClassifier
 from weakseg.training.parallel import batch_shares
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["background", "cat", "dog"]
 NUM_PHOTOS, SIDE_PX = 5, 65  # five: the shares differ in size
 
@@ -86,14 +95,17 @@ def write_inputs(folder: Path) -> None:
     write_class_names(folder / "classes.txt", CLASSES)
     write_images(folder / "seeds.zip", ((key, label_image(labels)) for key, labels in seeds.items()))
     write_models(folder)
-    (folder / "params.yaml").write_text(yaml.safe_dump(small_params()), encoding="utf-8")
+    params = small_params()
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    params["postprocess"]["backend"] = "exact"
+    (folder / "exact.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
 def write_models(folder: Path) -> None:
     torch.manual_seed(0)
     classifier = build_classifier("gap_lowres", "efficientnet_lite0", 2, 0.0)
     common = {"backbone": "efficientnet_lite0", "input_px": SIDE_PX, "geometry": "crop"}
-    settings = Classifier.model_validate(small_params()["classifiers"]["seeder"])
+    settings = TrainClassifier.model_validate(small_params()["train_classifier"]["seeder"])
     description = settings.model_dump(include={"network", "backbone", "vgg16", "input_px", "geometry"})
     save_model(folder / "classifier", classifier, {**description, "class_names": CLASSES})
     for name, classes in (("segmenter", CLASSES), ("saliency", CLASSES[:2])):
@@ -103,11 +115,15 @@ def write_models(folder: Path) -> None:
 
 
 def small_params() -> dict[str, Any]:
-    params: dict[str, Any] = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
-    params["classifiers"]["seeder"]["cam"] |= {"input_px": SIDE_PX, "scales": [1.0]}
-    params["experiments"]["sec"]["test_input_px"] = SIDE_PX
-    params["crf"]["sec"]["steps"] = 2
-    params["crf"]["deeplab"] |= {"steps": 2, "backend": "exact"}
+    params = settings_of("toy")
+    params["make_cams"]["seeder"] |= {"input_px": SIDE_PX, "scales": [1.0]}
+    params["experiments"]["sec"]["test"]["input_px"] = SIDE_PX
+    params["crf"]["sec"]["steps"] = params["crf"]["deeplab"]["steps"] = 2
+    params["make_seeds"]["crf"] = "sec"
+    guides = params["make_guides"]["g2"]
+    params["make_guides"] = {"g0": guides | {"rule": "g0"}, "g2": guides}
+    shared = {name: guides[name] for name in ("unresolved", "min_saliency_fraction", "saliency_threshold")}
+    params["make_g1_guides"] = {"g1": {**shared, "classifier": "seeder", "require_positive": False}}
     return params
 
 
@@ -120,23 +136,23 @@ def run_batch_stages(out: str) -> None:
     """All stages that are shared out, and the evaluation of what they made, which is not."""
     half_done = {"checkpoints": "OUT-checkpoints"}
     photos = {"manifest": "manifest.csv", **half_done}
+    salient = {**photos, "saliency": "OUT/saliency.zip"}
     stages = [
         command(make_grabcut_masks, out, manifest="boxes.csv", **half_done, out="OUT/grabcut.zip"),
         command(make_cams, out, **photos, model="classifier", name="seeder", out="OUT/cams.npz"),
+        command(make_seeds, out, **photos, cams="OUT/cams.npz", out="OUT/seeds.zip"),
         command(predict_saliency, out, **photos, model="saliency", out="OUT/saliency.zip"),
-        *(
-            command(make_guides, out, **photos, seeds="seeds.zip", saliency="OUT/saliency.zip", classifier="classifier",
-                    rule=rule, out=f"OUT/{rule}.zip") for rule in ("g0", "g1", "g2")
-        ),
-        command(predict, out, **photos, model="segmenter", experiment="sec", scores="OUT/scores.npz", masks="OUT/raw.zip"),
-        command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="sec", out="OUT/masks.zip"),
-        command(postprocess, out, **photos, scores="OUT/scores.npz", experiment="sec", crf="deeplab", out="OUT/exact.zip"),
+        *(command(make_guides, out, **salient, seeds="seeds.zip", name=name, out="OUT/{name}.zip") for name in ("g0", "g2")),
+        command(make_g1_guides, out, **salient, classifier="classifier", name="g1", out="OUT/{name}.zip"),
+        command(make_oracle_guides, out, **photos, seeds="seeds.zip", **{"ground-truth": "seeds.zip"}, out="OUT/oracle.zip"),
+        command(predict, out, **photos, model="segmenter", name="sec", scores="OUT/scores.npz", masks="OUT/raw.zip"),
+        command(postprocess, out, **photos, scores="OUT/scores.npz", name="sec", out="OUT/masks.zip"),
+        command(postprocess, out, **photos, scores="OUT/scores.npz", name="full", params="exact.yaml", out="OUT/exact.zip"),
     ]  # fmt: skip
     if is_first():
-        truth = command(evaluate, out, manifest="manifest.csv", classes="classes.txt", ground_truth="seeds.zip", raw="OUT/raw.zip",
-                        crf="OUT/masks.zip", out="OUT/evaluation.npz", metrics="OUT/metrics.json")  # fmt: skip
-        truth[1][:] = [part.replace("ground_truth", "ground-truth") for part in truth[1]]
-        stages.append(truth)
+        stages.append(command(evaluate, out, manifest="manifest.csv", classes="classes.txt", name="sec", raw="OUT/raw.zip",
+                              crf="OUT/masks.zip", **{"ground-truth": "seeds.zip"}, out="OUT/evaluation.npz",
+                              metrics="OUT/metrics.json"))  # fmt: skip
     for main, sys.argv in stages:
         main()
 
@@ -145,15 +161,18 @@ def test_two_processes_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytes
     write_inputs(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [])
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / ".cams.npz.part-0-of-3").write_bytes(b"left by a job that was killed")
+    left = tmp_path / "two-checkpoints" / f"two-cams.npz.{'0' * 16}.1-of-3.part"
+    left.parent.mkdir()
+    left.write_bytes(b"left by a job that was killed")
     job = start(tmp_path, module=__name__)
     assert job.returncode == 0, job.stderr
     run_batch_stages("one")
     written = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    assert len(written) == 12
+    assert len(written) == 14
     assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == written
     assert job.stderr.count("peak memory") == 1
+    assert f"{left.name} is not used; starting afresh" in job.stderr
+    assert list(left.parent.iterdir()) == []
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -177,16 +196,6 @@ def of_three(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return be
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 11])
-def test_shares_are_all_items_in_order(count: int, of_three: Callable[[int], None]) -> None:
-    items, shares = list(range(count)), []
-    for rank in range(3):
-        of_three(rank)
-        shares.append(share(items))
-    assert [item for one in shares for item in one] == items
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
 def test_shares_of_batches_are_the_batches(of_three: Callable[[int], None]) -> None:
     assert batch_shares(6, 2, "x") == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
     of_three(0)
@@ -200,15 +209,6 @@ def test_a_batch_that_does_not_divide_is_refused(of_three: Callable[[int], None]
     message = "segmenter/sec: batch_size 10 cannot be shared evenly by 3 processes; run 1, 2, 5, 10 of them"
     with pytest.raises(UserError, match=message):
         batch_shares(10, 2, "segmenter/sec")
-
-
-def test_cpus_are_shared_out(of_three: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WEAKSEG_WORKERS")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(13)))
-    monkeypatch.setattr(os, "cpu_count", lambda: 13)
-    assert (worker_count(), lattice_workers.default_workers()) == (13, 13)
-    of_three(0)
-    assert (worker_count(), lattice_workers.default_workers()) == (4, 4)
 
 
 def test_a_job_is_wanted_only_where_asked_for_and_not_yet_there(

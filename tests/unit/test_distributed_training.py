@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from tests.unit.test_distributed import SIDE_PX, small_params, start
+from weakseg.crf.params import CRFParams
 from weakseg.networks.registry import build_classifier, build_segmenter
 from weakseg.runtime import launch
-from weakseg.runtime.communication import is_first
+from weakseg.runtime.launch import is_first
 from weakseg.runtime.stage import run
-from weakseg.settings.losses import SecLoss
+from weakseg.settings.losses import Loss
 from weakseg.settings.networks import Training
 from weakseg.training import loop
 from weakseg.training.classification import classification_terms
 from weakseg.training.loop import LossTerms, train
-from weakseg.training.objectives import SecTerms, cross_entropy_terms
+from weakseg.training.objectives import objective_of
 from weakseg.training.run import Run
 
 NAMES = ("logistic", "cross_entropy", "sec")
@@ -54,7 +56,7 @@ class Scenes:
 def run_named(name: str, folder: Path) -> Run:
     values = {
         "steps": STEPS, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
-        "momentum": 0.9, "weight_decay": 0.01, "checkpoint_every_steps": 5, "checkpoint_every_minutes": 60.0,
+        "momentum": 0.9, "weight_decay": 0.01,
         "schedule": {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1},
     }  # fmt: skip
     settings = Training.model_validate(values)
@@ -62,10 +64,12 @@ def run_named(name: str, folder: Path) -> Run:
 
 
 def objective(name: str) -> tuple[LossTerms, dict[str, float]]:
-    if name == "sec":
-        terms = SecTerms(SecLoss.model_validate(small_params()["losses"]["sec"]), 3, 8, SIDE_PX)
-        return terms, dict(terms.weights)
-    return {"logistic": classification_terms, "cross_entropy": cross_entropy_terms}[name], {name: 1.0}
+    if name == "logistic":
+        return classification_terms, {name: 1.0}
+    settings: Loss = TypeAdapter(Loss).validate_python(small_params()["losses"][name])
+    crf = CRFParams(**small_params()["crf"]["sec"]) if name == "sec" else None
+    terms = objective_of(settings, crf, 3, SIDE_PX)
+    return terms, dict(terms.weights)
 
 
 def network_of(name: str) -> nn.Module:
@@ -122,7 +126,7 @@ def test_two_processes_learn_what_one_does(alone: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_process_ends_the_job_which_can_go_on_even_on_two_machines(alone: Path, tmp_path: Path) -> None:
-    job = start(tmp_path, "die", module=__name__)
+    job = start(tmp_path, "die", module=__name__, WEAKSEG_CHECKPOINT_STEPS="5")
     assert job.returncode == 1
     assert "process 1 of the job was ended by SIGKILL" in job.stderr
     assert not (tmp_path / "cross_entropy.pt").exists()

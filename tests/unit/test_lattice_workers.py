@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from weakseg.crf import lattice_workers
-from weakseg.crf.lattice_workers import default_workers, start_batch
+from weakseg.crf.lattice_workers import start_batch
 from weakseg.crf.params import SEC
 from weakseg.errors import UserError
 
@@ -129,12 +129,26 @@ def running(pid: int) -> bool:
     return not (status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
 
 
-def test_number_of_workers_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEAKSEG_WORKERS", "3")
-    assert default_workers() == 3
-    monkeypatch.delenv("WEAKSEG_WORKERS")
-    assert default_workers() == os.cpu_count()
-    for wrong in ("0", "-1", "many"):
-        monkeypatch.setenv("WEAKSEG_WORKERS", wrong)
-        with pytest.raises(UserError, match="WEAKSEG_WORKERS"):
-            default_workers()
+def test_the_number_of_workers_is_that_of_all_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WEAKSEG_WORKERS; what it may be, tests/unit/test_workers.py says."""
+    asked: list[int] = []
+
+    def pool(workers: int, owner: int) -> lattice_workers._Pool:
+        asked.append(workers)
+        return made(workers, owner)
+
+    made = lattice_workers._pool
+    monkeypatch.setattr(lattice_workers, "_pool", pool)
+    images, scores = case(4)
+    expected = start_batch(images, scores, PARAMS, workers=1)()
+    for workers in ("3", "2"):
+        monkeypatch.setenv("WEAKSEG_WORKERS", workers)
+        np.testing.assert_array_equal(start_batch(images, scores, PARAMS)(), expected)
+    assert asked == [3, 2]
+    for workers in ("0", "1"):  # this process does the work itself
+        monkeypatch.setenv("WEAKSEG_WORKERS", workers)
+        np.testing.assert_array_equal(start_batch(images, scores, PARAMS)(), expected)
+    assert asked == [3, 2]
+    monkeypatch.setenv("WEAKSEG_WORKERS", "many")
+    with pytest.raises(UserError, match="WEAKSEG_WORKERS"):
+        start_batch(images, scores, PARAMS)

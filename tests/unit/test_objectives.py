@@ -1,7 +1,7 @@
 """Loss terms of a batch: what they hand to the losses and to the CRF."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from weakseg.crf.dense_crf import mean_field
-from weakseg.crf.params import SEC, CRFParams
+from weakseg.crf.params import DEEPLAB, SEC, CRFParams, crf_params
 from weakseg.losses.cross_entropy import cross_entropy_loss
 from weakseg.losses.sec import constrain_loss, expand_loss, floored_softmax, seed_loss, with_2016_gradient
 from weakseg.settings.losses import CrossEntropyLoss, SecLoss
 from weakseg.settings.supervision import CRF
 from weakseg.training import objectives
 from weakseg.training.classification import classification_terms
-from weakseg.training.objectives import CrossEntropyTerms, SecTerms, crf_params, cross_entropy_terms, decays_of
+from weakseg.training.objectives import CrossEntropyTerms, Objective, SecTerms, decays_of, objective_of
 
 SIDE, GRID, CLASSES = 65, 9, 4
 
@@ -26,8 +26,7 @@ def sec_loss(**changes: object) -> SecLoss:
     values = {
         "kind": "sec", "seed_weight": 1.0, "expand_weight": 1.0, "constrain_weight": 1.0, "background_cues": True,
         "pooling_present": "gwrp", "present_share": 0.1, "background_share": 0.3, "decay_present": None,
-        "decay_background": None, "crf": {**asdict(SEC), **{k: float(v) for k, v in asdict(SEC).items() if k != "steps"}},
-        "crf_backend": "lattice", "crf_gradient": "none", "crf_image_px": 108,
+        "decay_background": None, "crf_backend": "lattice", "crf_gradient": "none", "crf_image_px": 108,
     }  # fmt: skip
     return SecLoss.model_validate({**values, **changes})
 
@@ -59,7 +58,7 @@ def batch() -> dict[str, Any]:
 
 
 def terms_of(batch: dict[str, Any], network: nn.Module | None = None, **changes: object) -> dict[str, Tensor]:
-    return SecTerms(sec_loss(**changes), CLASSES, 8, SIDE)(network or Logits(), batch)
+    return objective_of(sec_loss(**changes), SEC, CLASSES, SIDE)(network or Logits(), batch)
 
 
 def cues_of(targets: Tensor) -> Tensor:
@@ -157,7 +156,7 @@ def test_terms_of_weight_zero_are_absent(batch: dict[str, Any], absent: str, mon
     original = mean_field
     monkeypatch.setattr(objectives, "mean_field", lambda *args, **kwargs: asked.append(1) or original(*args, **kwargs))
     settings = sec_loss(**{f"{absent}_weight": 0.0, "seed_weight": 0.5} | {f"{absent}_weight": 0.0})
-    objective = SecTerms(settings, CLASSES, 8, SIDE)
+    objective = objective_of(settings, SEC, CLASSES, SIDE)
     assert set(objective(Logits(), batch)) == {"seed", "expand", "constrain"} - {absent}
     assert objective.weights[absent] == 0
     assert len(asked) == (absent != "constrain")  # the CRF is the dear part
@@ -165,13 +164,31 @@ def test_terms_of_weight_zero_are_absent(batch: dict[str, Any], absent: str, mon
 
 def test_weights_are_the_settings() -> None:
     settings = sec_loss(seed_weight=0.5, expand_weight=2.0, constrain_weight=3.0)
-    assert SecTerms(settings, CLASSES, 8, SIDE).weights == {"seed": 0.5, "expand": 2.0, "constrain": 3.0}
+    assert objective_of(settings, SEC, CLASSES, SIDE).weights == {"seed": 0.5, "expand": 2.0, "constrain": 3.0}
 
 
 def test_crf_widths_shrink_with_the_grid() -> None:
-    widths = SecTerms(sec_loss(crf_image_px=492), 21, 8, 321).crf.params  # 41 cells
-    assert widths == SEC.scaled(12)
-    assert crf_params(CRF.model_validate(sec_loss().crf.model_dump())) == SEC
+    objective = objective_of(sec_loss(crf_image_px=492), SEC, 21, 321)  # 41 cells
+    assert isinstance(objective, SecTerms) and objective.crf and objective.crf.params == SEC.scaled(12)
+
+
+def test_the_crf_is_the_one_that_the_experiment_names(batch: dict[str, Any]) -> None:
+    objective = objective_of(sec_loss(), DEEPLAB, CLASSES, SIDE)
+    log_q = mean_field(small_images(batch["images"], "bgr"), Logits().logits.detach(), DEEPLAB.scaled(12))
+    expected = constrain_loss(floored_softmax(Logits().logits), log_q)
+    assert objective(Logits(), batch)["constrain"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert terms_of(batch)["constrain"].item() != pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_settings_of_a_crf_become_its_parameters() -> None:
+    content = {
+        "bilateral_weight": 10.0, "bilateral_sigma_xy": 80.0, "bilateral_sigma_rgb": 13.0, "gaussian_weight": 3.0,
+        "gaussian_sigma_xy": 3.0, "steps": 10,
+    }  # fmt: skip
+    assert crf_params(CRF.model_validate(content)) == SEC
+    assert crf_params(CRF.model_validate(content | {"steps": 4, "gaussian_weight": 1.0})) == replace(
+        SEC, steps=4, gaussian_weight=1
+    )
 
 
 # --- decays ----------------------------------------------------------------------------------------------------
@@ -223,7 +240,7 @@ def test_classification_terms_by_hand() -> None:
 
 def test_cross_entropy_terms_by_hand(batch: dict[str, Any]) -> None:
     network = Logits()
-    terms = cross_entropy_terms(network, batch)
+    terms = CrossEntropyTerms()(network, batch)
     assert list(terms) == ["cross_entropy"]
     log_probs, total, count = network.logits.log_softmax(1), 0.0, 0
     for image, row, column in (batch["targets"] != 255).nonzero().tolist():
@@ -235,10 +252,12 @@ def test_cross_entropy_terms_by_hand(batch: dict[str, Any]) -> None:
 # --- cross-entropy with a CRF in the loss (GS tables 4 and 5) -------------------------------------------------------------
 
 
-def cross_entropy_with_crf(**changes: object) -> CrossEntropyTerms:
+def cross_entropy_with_crf(crf: CRFParams | None = SEC, **changes: object) -> Objective:
     shared = {name: value for name, value in sec_loss().model_dump().items() if name.startswith(("crf", "constrain"))}
     settings = CrossEntropyLoss.model_validate({"kind": "cross_entropy", **shared, **changes})
-    return CrossEntropyTerms(settings, 8, SIDE)
+    objective = objective_of(settings, crf, CLASSES, SIDE)
+    assert isinstance(objective, CrossEntropyTerms)
+    return objective
 
 
 @pytest.mark.parametrize(("backend", "order"), [("lattice", "bgr"), ("exact", "rgb")])
@@ -272,10 +291,10 @@ def test_locations_without_a_label_are_constrained_too(batch: dict[str, Any]) ->
 def test_the_constrain_term_follows_its_settings(batch: dict[str, Any]) -> None:
     """The widths of another CRF, of another photo size, and the gradient through Q."""
     network = Logits()
-    changes: list[dict[str, object]] = [
-        {}, {"crf": sec_loss().crf.model_dump() | {"bilateral_weight": 4.0}}, {"crf_image_px": 54},
+    compared = [
+        cross_entropy_with_crf(), cross_entropy_with_crf(replace(SEC, bilateral_weight=4.0)), cross_entropy_with_crf(crf_image_px=54),
     ]  # fmt: skip
-    values = [cross_entropy_with_crf(**change)(network, batch)["constrain"].item() for change in changes]
+    values = [objective(network, batch)["constrain"].item() for objective in compared]
     assert len({round(value, 5) for value in values}) == len(values)
     found = {}
     for rule in ("none", "exact"):
@@ -287,5 +306,7 @@ def test_the_constrain_term_follows_its_settings(batch: dict[str, Any]) -> None:
 def test_plain_cross_entropy_runs_no_crf(batch: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objectives, "mean_field", None)
     network = Logits()
-    terms = cross_entropy_with_crf(constrain_weight=0.0)(network, batch)
-    assert terms == cross_entropy_terms(network, batch)
+    plain = CrossEntropyTerms()
+    for objective in (cross_entropy_with_crf(constrain_weight=0.0), cross_entropy_with_crf(None, constrain_weight=0.0)):
+        assert objective(network, batch) == plain(network, batch)
+        assert objective.weights == plain.weights == {"cross_entropy": 1.0, "constrain": 0.0}

@@ -1,7 +1,8 @@
 """Settings: the shipped files are sound, nothing has a default, and one message tells all that is wrong by dotted key."""
 
 import re
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,26 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from tests.profile_cases import PROFILES, ROOT, WITHOUT_MASKS, file_of, settings_of
 from weakseg.errors import UserError
+from weakseg.settings import reading
 from weakseg.settings.data import Data
 from weakseg.settings.losses import SecLoss
 from weakseg.settings.params import Experiment, Params
-from weakseg.settings.reading import read_keys, read_params
+from weakseg.settings.reading import read_params
 from weakseg.settings.supervision import CRF
 from weakseg.settings.types import Section
 
-ROOT = Path(__file__).resolve().parents[2]
-PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
-WITHOUT_MASKS = "own-photos"  # so without the experiments that learn from masks, or exist to be compared with them
-TOY = ROOT / "profiles" / "toy.yaml"
+TOY = ROOT / "params.yaml"
 
 
 def toy() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(TOY.read_text(encoding="utf-8"))
-    return content
+    return settings_of("toy")
+
+
+def read_keys(*keys: str, files: Sequence[str | Path], name: str = "") -> Any:
+    """As a stage does."""
+    return reading.read_keys(*keys, options=Namespace(params=[str(file) for file in files], name=name))
 
 
 def put(content: dict[str, Any], key: str, value: Any) -> None:
@@ -65,70 +69,119 @@ def keys_of(message: str) -> list[str]:
 # --- the shipped files --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_every_profile_is_valid_and_says_how_to_use_it(path: Path) -> None:
-    params = read_params([path])
-    masks = {name for name, own in params.experiments.items() if own.supervision == "ground_truth.zip"}
-    if path.stem == WITHOUT_MASKS:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_valid_and_says_how_to_use_it(profile: str, tmp_path: Path) -> None:
+    params = read_params([file_of(profile, tmp_path)])
+    masks = {name for name, own in params.experiments.items() if own.train.supervision == "ground_truth.zip"}
+    if profile == WITHOUT_MASKS:
         assert set(params.experiments) == {"sec", "guided"} and not masks
     else:
         assert set(params.experiments) >= {"sec", "guided", "seeds", "full"}
         assert params.report.bound in masks
-    rules = {experiment.supervision for experiment in params.experiments.values() if "/" in experiment.supervision}
-    assert rules <= {f"guides/{rule}.zip" for rule in params.make_guides.rules}
-    assert f"cp profiles/{path.name} params.yaml" in path.read_text(encoding="utf-8")
+    guides = {own.train.supervision for own in params.experiments.values() if "/" in own.train.supervision}
+    assert guides <= {f"guides/{name}.zip" for name in (*params.make_guides, *params.make_g1_guides)}
+    assert f"make profile NAME={profile}" in (ROOT / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_compared_and_supervised_is_made(profile: str) -> None:
+    """By name, which no type can check: data/guides/<name>.zip has a stage."""
+    content = settings_of(profile)
+    assert {*content["evaluate_supervision"]["guides"]} <= {*content["make_guides"], *content["make_g1_guides"]}
+    files = {"cues.npz", "seeds.zip", "ground_truth.zip", "oracle_guides.zip"}
+    files |= {f"guides/{name}.zip" for name in (*content["make_guides"], *content["make_g1_guides"])}
+    assert {own["train"]["supervision"] for own in content["experiments"].values()} <= files
 
 
 def test_the_profiles_are_there() -> None:
-    assert {path.stem for path in PROFILES} >= {"toy", "small-voc", "voc12", WITHOUT_MASKS}
-
-
-def test_params_yaml_as_shipped_is_the_toy_profile() -> None:
-    assert (ROOT / "params.yaml").read_bytes() == TOY.read_bytes()
+    assert {path.stem for path in (ROOT / "profiles").glob("*.yaml")} == set(PROFILES)
 
 
 def test_profiles_have_the_same_keys_so_that_dvc_can_compare_them() -> None:
+    """But for classifiers that smaller profiles share, and experiments that need masks."""
+
     def keys(content: Any, prefix: str = "") -> Iterator[str]:
         for key, value in content.items() if isinstance(content, dict) else ():
-            if prefix + key not in ("experiments.seeds", "experiments.full"):
+            if not re.fullmatch(
+                r"experiments\.(seeds|full)|(train_classifier|make_cams)\.(foreground|classifier)", prefix + key
+            ):
                 yield f"{prefix}{key}"
                 yield from keys(value, f"{prefix}{key}.")
 
     expected = set(keys(toy()))
-    for path in PROFILES:
-        assert set(keys(yaml.safe_load(path.read_text(encoding="utf-8")))) == expected, path.name
+    for profile in PROFILES:
+        assert set(keys(settings_of(profile))) == expected, profile
 
 
-GAP_NET = {"steps": 8000, "batch_size": 15, "learning_rate": 0.001, "momentum": 0.9, "weight_decay": 0.0005}
+STEP = {"kind": "step", "step_every": 2000, "step_factor": 0.1}
+NET = {
+    "batch_size": 15,
+    "learning_rate": 0.001,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "optimizer": "sgd",
+    "new_layers_factor": 10,
+}
 SEC_CRF = {"bilateral_weight": 10, "bilateral_sigma_xy": 80, "bilateral_sigma_rgb": 13, "gaussian_weight": 3}
-PAPERS = {  # SPEC §2 to §5
-    "classifiers.seeder": {"network": "gap_highres", "backbone": "vgg16", "input_px": 321, "dropout": 0.5},
-    "classifiers.seeder.training": {"optimizer": "sgd", "new_layers_factor": 10, **GAP_NET},
-    "classifiers.seeder.training.schedule": {"kind": "step", "step_every": 2000, "step_factor": 0.1},
-    "classifiers.background": {"network": "classifier", "backbone": "vgg16", "dropout": 0.5},
-    "classifiers.background.vgg16": {"fc_channels": 1024},
-    "classifiers.background.training": {**GAP_NET, "steps": 30000, "batch_size": 40},
-    "classifiers.background.training.schedule": {"kind": "step", "step_every": 5000, "step_factor": 0.1},
-    "make_cues": {"background_fraction": 0.1, "median_size": 3, "grid": 41},
+VGG = {"backbone": "vgg16", "input_px": 321, "dropout": 0.5, "pretrained": "imagenet"}
+PAPERS = {  # SEC §4 to §6; GS §4 to §6, table 6, §F and supplement E
+    "train_classifier.foreground": {**VGG, "network": "gap_highres", "geometry": "warp", "fc_from_pretrained": False},
+    "train_classifier.foreground.vgg16": {"relu_after_fc7": False},
+    "train_classifier.foreground.training": {**NET, "steps": 8000},
+    "train_classifier.foreground.training.schedule": STEP,
+    "train_classifier.background": {**VGG, "network": "classifier", "geometry": "warp", "fc_from_pretrained": True},
+    "train_classifier.background.vgg16": {"fc_channels": 1024},
+    "train_classifier.background.training": {**NET, "steps": 8000},
+    "train_classifier.background.training.schedule": STEP,
+    "train_classifier.seeder": {**VGG, "network": "gap_highres", "geometry": "pad", "fc_from_pretrained": False},
+    "train_classifier.seeder.vgg16": {"relu_after_fc7": True, "deeplab_pool5": False},
+    "train_classifier.seeder.augmentation": {"crop_borders_fraction": 0.1, "flip": True},
+    "train_classifier.seeder.training": {**NET, "steps": 8000},
+    "train_classifier.seeder.training.schedule": STEP,
+    "train_classifier.classifier": {**VGG, "network": "classifier", "geometry": "pad", "fc_from_pretrained": True},
+    "train_classifier.classifier.vgg16": {"fc_channels": 4096, "relu_after_fc7": True},
+    "train_classifier.classifier.training": {**NET, "steps": 30000, "batch_size": 40},
+    "train_classifier.classifier.training.schedule": {**STEP, "step_every": 5000},
+    "make_cams.foreground": {"method": "gap", "geometry": "warp", "input_px": 321, "scales": [1.0], "flip": False},
+    "make_cams.background": {"method": "background_gradient", "geometry": "warp", "input_px": 321},
+    "make_cams.seeder": {"method": "gap", "geometry": "fit", "input_px": 321, "scales": [1.0], "flip": False},
+    "make_cues": {
+        "foreground_net": "foreground", "background_net": "background", "background_fraction": 0.1, "median_size": 3, "grid": 41,
+    },
     "make_cues.foreground": {"threshold": 0.2},
-    "segmenter": {"backbone": "vgg16", "input_px": 321, "dropout": 0.5},
-    "segmenter.training": {"optimizer": "sgd", "new_layers_factor": 10, **GAP_NET},
-    "segmenter.training.schedule": {"kind": "step", "step_every": 2000, "step_factor": 0.1},
+    "make_seeds": {"net": "seeder", "crf": "none"},
+    "make_seeds.foreground": {"threshold": 0.2},
+    "select_saliency_photos": {"classifier": "classifier", "exclude_scores_above": 0.5},
+    "train_saliency": {"backbone": "resnet101", "head": "aspp", "input_px": 321},
+    "predict_saliency": {"max_side_px": 321},
+    "evaluate_saliency": {"threshold": 0.5},
+    "make_guides.g2": {"rule": "g2", "unresolved": "ignore", "saliency_threshold": 0.5, "min_seed_px": 25, "crf": "deeplab"},
+    "train_segmenter": {
+        "backbone": "vgg16", "start_from": "pretrained/imagenet", "input_px": 321, "dropout": 0.5, "fc_from_pretrained": True,
+    },
+    "train_segmenter.training": {**NET, "steps": 8000},
+    "train_segmenter.training.schedule": STEP,
     "losses.sec": {
         "seed_weight": 1, "expand_weight": 1, "constrain_weight": 1, "background_cues": True, "pooling_present": "gwrp",
-        "decay_present": 0.996, "decay_background": 0.999, "crf_backend": "lattice", "crf_gradient": "none",
-        "crf_image_px": 12 * 41,
+        "decay_present": 0.996, "decay_background": 0.999, "crf_gradient": "none", "crf_image_px": 12 * 41,
     },
-    "losses.sec.crf": {**SEC_CRF, "gaussian_sigma_xy": 3, "steps": 10},
+    "losses.cross_entropy": {"constrain_weight": 0},
     "crf.sec": {**SEC_CRF, "gaussian_sigma_xy": 3, "steps": 10},
-    "crf.deeplab": {"bilateral_weight": 4, "bilateral_sigma_xy": 121, "bilateral_sigma_rgb": 5, "steps": 10},
-    "experiments.sec": {"head": "largefov", "average_pool5a": True, "geometry": "warp", "flip": False, "test_input_px": 321},
+    "crf.deeplab": {"bilateral_weight": 4, "bilateral_sigma_xy": 121, "bilateral_sigma_rgb": 5, "gaussian_weight": 3, "gaussian_sigma_xy": 3, "steps": 10},
+    "experiments.sec.train": {
+        "supervision": "cues.npz", "loss": "sec", "crf": "sec", "head": "largefov", "average_pool5a": True, "geometry": "warp", "flip": False,
+    },
+    "experiments.sec.test": {"input_px": 321, "crf": "sec"},
+    "experiments.guided.train": {"supervision": "guides/g2.zip", "loss": "cross_entropy", "crf": "none", "geometry": "crop", "flip": True},
+    "experiments.guided.test": {"crf": "deeplab"},
+    "postprocess": {"sigma_scale": 1},
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("profile", ["papers", "voc12"])
 @pytest.mark.parametrize("section", PAPERS)
-def test_voc12_holds_the_papers_settings(section: str) -> None:
-    read = dict(read_keys(section, files=[ROOT / "profiles" / "voc12.yaml"]))
+def test_the_papers_settings_are_the_papers(section: str, profile: str, tmp_path: Path) -> None:
+    read = dict(read_keys(section, files=[file_of(profile, tmp_path)]))
     assert {name: read[name] for name in PAPERS[section]} == PAPERS[section]
 
 
@@ -157,7 +210,7 @@ def test_no_setting_has_a_default(model: type[Section]) -> None:
 def test_settings_cannot_be_changed_after_reading() -> None:
     params = read_params([TOY])
     with pytest.raises(ValidationError, match="frozen"):
-        params.segmenter.training.steps = 3
+        params.train_segmenter.training.steps = 3
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------------
@@ -166,31 +219,30 @@ def test_settings_cannot_be_changed_after_reading() -> None:
 def test_one_message_lists_everything_by_dotted_key(tmp_path: Path) -> None:
     content = toy()
     wrong = {
-        "segmenter.colour": "red",
-        "segmenter.training.learning_rate": "1e-3",
+        "train_segmenter.colour": "red",
+        "train_segmenter.training.learning_rate": "1e-3",
         "losses.sec.seed_weight": -1.0,
-        "losses.sec.crf.steps": 0,
         "losses.cross_entropy.weight": 1.0,
-        "experiments.guided.geometry": "round",
-        "classifiers.background.cam.scales": ["one"],
-        "make_guides.rules": ["g9"],
+        "experiments.guided.train.geometry": "round",
+        "make_cams.background.scales": ["one"],
+        "make_guides.g2.rule": "g9",
+        "crf.deeplab.steps": 0,
         "crf.sec.steps": 2.5,
         "data.classes": "cat dog",
     }
     for key, value in wrong.items():
         put(content, key, value)
-    for key in ("make_cues.grid", "classifiers.seeder.training.schedule", "report"):
+    for key in ("make_cues.grid", "train_classifier.seeder.training.schedule", "report"):
         drop(content, key)
     message = complaint(tmp_path, content)
     told = {
-        "make_cues.grid", "classifiers.seeder.training.schedule", "report", "make_guides.rules.0",
-        "classifiers.background.cam.scales.0",
-    } | (wrong.keys() - {"make_guides.rules", "classifiers.background.cam.scales"})  # fmt: skip
+        "make_cues.grid", "train_classifier.seeder.training.schedule", "report", "make_cams.background.scales.0",
+    } | (wrong.keys() - {"make_cams.background.scales"})  # fmt: skip
     assert sorted(keys_of(message)) == sorted(told)
     lines = {line.strip().split(": ")[0]: line for line in message.splitlines()[1:]}
-    assert "(is -1.0)" in lines["losses.sec.seed_weight"] and "(is 'red')" in lines["segmenter.colour"]
+    assert "(is -1.0)" in lines["losses.sec.seed_weight"] and "(is 'red')" in lines["train_segmenter.colour"]
     assert "required" in lines["make_cues.grid"].lower() and "(is" not in lines["make_cues.grid"]
-    assert "'warp' or 'crop'" in lines["experiments.guided.geometry"]
+    assert "'warp' or 'crop'" in lines["experiments.guided.train.geometry"]
 
 
 def test_a_number_that_yaml_reads_as_text_gets_a_hint(tmp_path: Path) -> None:
@@ -198,7 +250,7 @@ def test_a_number_that_yaml_reads_as_text_gets_a_hint(tmp_path: Path) -> None:
     old = "learning_rate: 0.0001"
     assert old in text
     message = complaint(tmp_path, text.replace(old, "learning_rate: 1e-4", 1))
-    assert keys_of(message) == ["classifiers.seeder.training.learning_rate"]
+    assert keys_of(message) == ["train_classifier.background.training.learning_rate"]
     assert message.endswith("(is '1e-4'); YAML reads 1e-3 as text, write 0.001 or 1.0e-3")
     as_advised = read_params([written(tmp_path, text.replace(old, "learning_rate: 1.0e-4", 1))])
     assert as_advised == read_params([TOY])
@@ -213,22 +265,22 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("random_seed", -1), ("random_seed", "0"), ("random_seed", None), ("make_toy.image_px", 63), ("make_toy.train_images", 0),
-        ("data.format", "coco"), ("data.root", None), ("saliency.boxes", 3), ("segmenter.input_px", 32),
-        ("segmenter.input_px", 4098), ("segmenter.input_px", 224), ("train_saliency.input_px", 320), ("segmenter.backbone", "vgg"), ("segmenter.dropout", 1.0), ("segmenter.dropout", -0.1),
-        ("segmenter.start_from_classifier", 1), ("segmenter.start_from_classifier", "yes"), ("segmenter.training.steps", 0),
-        ("segmenter.training.steps", 2.0), ("segmenter.training.steps", True), ("segmenter.training.batch_size", 0),
-        ("segmenter.training.learning_rate", 0.0), ("segmenter.training.learning_rate", INF),
-        ("segmenter.training.learning_rate", NAN), ("segmenter.training.learning_rate", True),
-        ("segmenter.training.momentum", 1.01), ("segmenter.training.momentum", NAN), ("segmenter.training.weight_decay", -1e-9),
-        ("segmenter.training.schedule.kind", "cosine"), ("segmenter.training.schedule.step_factor", 1.0),
-        ("segmenter.augmentation.scales", [1.0]), ("make_cues.background_fraction", 1.1), ("make_cues.grid", 1),
-        ("make_guides.saliency_threshold", 0.0), ("make_guides.saliency_threshold", 1.0), ("make_guides.crf.steps", 0),
-        ("make_guides.unresolved", "foreground"), ("losses.sec.present_share", 1.0), ("losses.sec.crf.bilateral_sigma_xy", 0.0),
-        ("losses.sec.crf_gradient", "yes"), ("crf.deeplab.gaussian_weight", -1.0), ("experiments.sec.flip", "true"),
-        ("experiments.sec.supervision", "../cues.npz"), ("experiments.sec.supervision", "guides/../cues.npz"),
-        ("experiments.sec.supervision", "/cues.npz"), ("experiments.sec.supervision", "cues.pkl"),
-        ("experiments.sec.loss", "../sec"), ("experiments.sec.test_input_px", 0), ("report.images", 0), ("losses.sec.kind", "focal"),
+        ("random_seed", -1), ("random_seed", 2**31), ("make_toy.random_seed", -1), ("random_seed", "0"), ("random_seed", None), ("make_toy.image_px", 63), ("make_toy.train_images", 0),
+        ("data.format", "coco"), ("data.root", None), ("saliency.boxes", 3), ("train_segmenter.input_px", 32),
+        ("train_segmenter.input_px", 4098), ("train_segmenter.input_px", 224), ("train_saliency.input_px", 320), ("train_segmenter.backbone", "vgg"), ("train_segmenter.dropout", 1.0), ("train_segmenter.dropout", -0.1),
+        ("train_segmenter.start_from", 1), ("train_segmenter.start_from", "classifier"), ("train_segmenter.training.steps", 0),
+        ("train_segmenter.training.steps", 2.0), ("train_segmenter.training.steps", True), ("train_segmenter.training.batch_size", 0),
+        ("train_segmenter.training.learning_rate", 0.0), ("train_segmenter.training.learning_rate", INF),
+        ("train_segmenter.training.learning_rate", NAN), ("train_segmenter.training.learning_rate", True),
+        ("train_segmenter.training.momentum", 1.01), ("train_segmenter.training.momentum", NAN), ("train_segmenter.training.weight_decay", -1e-9),
+        ("train_segmenter.training.schedule.kind", "cosine"), ("train_segmenter.training.schedule.step_factor", 1.0),
+        ("train_segmenter.augmentation.scales", [1.0]), ("make_cues.background_fraction", 1.1), ("make_cues.grid", 1),
+        ("make_guides.g2.saliency_threshold", 0.0), ("make_guides.g2.saliency_threshold", 1.0), ("make_guides.g2.crf", 0),
+        ("make_guides.g2.unresolved", "foreground"), ("losses.sec.present_share", 1.0), ("crf.sec.bilateral_sigma_xy", 0.0),
+        ("losses.sec.crf_gradient", "yes"), ("crf.deeplab.gaussian_weight", -1.0), ("experiments.sec.train.flip", "true"),
+        ("experiments.sec.train.supervision", "../cues.npz"), ("experiments.sec.train.supervision", "guides/../cues.npz"),
+        ("experiments.sec.train.supervision", "/cues.npz"), ("experiments.sec.train.supervision", "cues.pkl"),
+        ("experiments.sec.train.loss", "../sec"), ("experiments.sec.test.input_px", 0), ("report.images", 0), ("losses.sec.kind", "focal"),
     ],
 )  # fmt: skip
 def test_values_of_the_wrong_type_or_out_of_range_are_refused(tmp_path: Path, key: str, value: Any) -> None:
@@ -241,10 +293,10 @@ def test_values_of_the_wrong_type_or_out_of_range_are_refused(tmp_path: Path, ke
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("segmenter.training.learning_rate", 1), ("segmenter.training.momentum", 0.0), ("segmenter.training.momentum", 1.0),
-        ("segmenter.input_px", 33), ("segmenter.augmentation.scales", [0.5, 0.5]), ("make_cues.background_fraction", 1.0),
-        ("experiments.guided.test_input_px", None), ("experiments.sec.supervision", "guides/g2.zip"), ("data.classes", ["a", "b"]),
-        ("losses.sec.decay_present", 0.0), ("make_toy.random_seed", -5), ("segmenter.training.weight_decay", 0),
+        ("train_segmenter.training.learning_rate", 1), ("train_segmenter.training.momentum", 0.0), ("train_segmenter.training.momentum", 1.0),
+        ("train_segmenter.input_px", 33), ("train_segmenter.augmentation.scales", [0.5, 0.5]), ("make_cues.background_fraction", 1.0),
+        ("experiments.guided.test.input_px", None), ("experiments.sec.train.supervision", "guides/g2.zip"), ("data.classes", ["a", "b"]),
+        ("losses.sec.decay_present", 0.0), ("make_toy.random_seed", 0), ("train_segmenter.training.weight_decay", 0),
     ],
 )  # fmt: skip
 def test_values_at_the_edge_are_taken(tmp_path: Path, key: str, value: Any) -> None:
@@ -257,10 +309,10 @@ def test_values_at_the_edge_are_taken(tmp_path: Path, key: str, value: Any) -> N
 @pytest.mark.parametrize("side_px", [None, 128])
 def test_a_warped_experiment_needs_a_test_size_on_the_grid(tmp_path: Path, side_px: int | None) -> None:
     content = toy()
-    put(content, "experiments.sec.test_input_px", side_px)
+    put(content, "experiments.sec.test.input_px", side_px)
     assert keys_of(complaint(tmp_path, content)) == ["experiments.sec"]
-    put(content, "experiments.sec.geometry", "crop")
-    assert read_keys("experiments.sec.test_input_px", files=[written(tmp_path, content)]) == side_px
+    put(content, "experiments.sec.train.geometry", "crop")
+    assert read_keys("experiments.sec.test.input_px", files=[written(tmp_path, content)]) == side_px
 
 
 def test_scales_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
@@ -270,14 +322,14 @@ def test_scales_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
     assert keys_of(message) == ["train_saliency.augmentation"]
     assert "[smallest, largest]" in message
     content = toy()
-    put(content, "classifiers.seeder.augmentation.crop_area", [1.0, 0.5])
-    assert keys_of(complaint(tmp_path, content)) == ["classifiers.seeder.augmentation"]
+    put(content, "train_classifier.seeder.augmentation.crop_area", [1.0, 0.5])
+    assert keys_of(complaint(tmp_path, content)) == ["train_classifier.seeder.augmentation"]
 
 
 def test_finer_maps_need_class_maps(tmp_path: Path) -> None:
     content = toy()
-    put(content, "classifiers.background.cam.gradient_scales", [1.0])
-    assert keys_of(complaint(tmp_path, content)) == ["classifiers.background.cam"]
+    put(content, "make_cams.background.gradient_scales", [1.0])
+    assert keys_of(complaint(tmp_path, content)) == ["make_cams.background"]
 
 
 @pytest.mark.parametrize(("threshold", "coverage"), [(0.2, 0.1), (None, None)])
@@ -291,17 +343,148 @@ def test_a_threshold_and_a_coverage_exclude_each_other(
     assert "either threshold or coverage" in message
 
 
-def test_experiments_must_name_losses_and_crfs_that_exist(tmp_path: Path) -> None:
+def g1_guides(classifier: str) -> dict[str, Any]:
+    return {
+        "unresolved": "ignore", "min_saliency_fraction": 0.01, "saliency_threshold": 0.5, "classifier": classifier, "require_positive": True,
+    }  # fmt: skip
+
+
+NAMED = {  # key: the section that it names an entry of
+    "make_cues.foreground_net": "make_cams", "make_cues.background_net": "make_cams", "make_seeds.net": "make_cams",
+    "make_seeds.crf": "crf", "evaluate_seeds.net": "make_cams", "evaluate_seeds.crf": "crf",
+    "select_saliency_photos.classifier": "train_classifier", "make_guides.g2.crf": "crf", "make_oracle_guides.crf": "crf",
+    "make_g1_guides.g1.classifier": "train_classifier", "experiments.sec.train.loss": "losses", "experiments.sec.train.crf": "crf",
+    "experiments.full.test.crf": "crf",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "section"), NAMED.items())
+def test_a_name_of_another_section_must_be_there(tmp_path: Path, key: str, section: str) -> None:
     content = toy()
-    put(content, "experiments.sec.loss", "secc")
-    put(content, "experiments.full.test_crf", "deeplap")
-    drop(content, "classifiers.background")
+    content["make_g1_guides"] = {"g1": g1_guides("seeder")}
+    put(content, key, "nosuch")
+    assert complaint(tmp_path, content).splitlines()[1:] == [f"  {key}: there is no {section}.nosuch"]
+
+
+def test_all_names_that_are_not_there_are_told_at_once(tmp_path: Path) -> None:
+    content = toy()
+    put(content, "experiments.sec.train.loss", "secc")
+    put(content, "experiments.full.test.crf", "deeplap")
+    put(content, "train_segmenter.start_from", "classifier/seder")
+    drop(content, "train_classifier.background")
     message = complaint(tmp_path, content)
     for problem in (
-        "experiments.sec.loss: there is no losses.secc", "experiments.full.test_crf: there is no crf.deeplap",
-        "classifiers.background is missing",
+        "experiments.sec.train.loss: there is no losses.secc", "experiments.full.test.crf: there is no crf.deeplap",
+        "train_segmenter.start_from: there is no train_classifier.seder", "make_cams.background: there is no train_classifier.background",
+        "select_saliency_photos.classifier: there is no train_classifier.background",
     ):  # fmt: skip
         assert message.count(problem) == 1
+    assert len(message.splitlines()) == 6
+
+
+@pytest.mark.parametrize("key", ["make_guides.g2.crf", "make_oracle_guides.crf", "experiments.full.test.crf", "experiments.sec.train.crf"])  # fmt: skip
+def test_no_crf_where_one_is_needed_is_refused(tmp_path: Path, key: str) -> None:
+    content = toy()
+    put(content, key, "none")
+    assert keys_of(complaint(tmp_path, content)) == [key]
+
+
+def test_an_experiment_without_a_crf_in_its_loss_needs_none(tmp_path: Path) -> None:
+    content = toy()
+    put(content, "experiments.sec.train.crf", "none")
+    put(content, "losses.sec.constrain_weight", 0.0)
+    assert read_keys("experiments.sec.train.crf", "crf.none", files=[written(tmp_path, content)]) == ("none", None)
+    put(content, "losses.cross_entropy.constrain_weight", 0.5)
+    message = complaint(tmp_path, content)
+    assert sorted(keys_of(message)) == [f"experiments.{name}.train.crf" for name in ("full", "guided", "seeds")]
+    assert "losses.cross_entropy has a constrain term" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("crf.none", {"steps": 1}, "crf.none"), ("crf.none", "drop", "crf.none: stands for no CRF; it must be there and null"),
+        ("crf.sec", None, "crf.sec: is null; only crf.none may be"),
+    ],
+)  # fmt: skip
+def test_only_crf_none_is_no_crf(tmp_path: Path, key: str, value: Any, words: str) -> None:
+    content = toy()
+    drop(content, key) if value == "drop" else put(content, key, value)
+    assert words in complaint(tmp_path, content)
+    whole = toy()
+    whole["crf"]["none"] = whole["crf"]["sec"]
+    assert "crf.none: stands for no CRF" in complaint(tmp_path, whole)
+
+
+def test_guides_of_two_rules_cannot_share_a_name(tmp_path: Path) -> None:
+    content = toy()
+    content["make_g1_guides"] = {"g2": g1_guides("seeder"), "g1": g1_guides("seeder")}
+    message = complaint(tmp_path, content)
+    assert message.splitlines()[1:] == ["  make_g1_guides.g2: make_guides has that name too"]
+
+
+def test_a_segmenter_goes_on_from_a_classifier_of_its_own_backbone(tmp_path: Path) -> None:
+    content = toy()
+    put(content, "train_segmenter.backbone", "vgg16")
+    message = complaint(tmp_path, content)
+    assert keys_of(message) == ["train_segmenter.start_from"] and "efficientnet_lite0" in message and "vgg16" in message
+    put(content, "train_segmenter.start_from", "pretrained/none")
+    assert read_params([written(tmp_path, content)]).train_segmenter.backbone == "vgg16"
+
+
+def test_a_gradient_through_the_lattice_is_refused(tmp_path: Path) -> None:
+    content = toy()
+    content["losses"]["sec"] |= {"crf_backend": "lattice", "crf_gradient": "exact"}
+    message = complaint(tmp_path, content)
+    assert keys_of(message) == ["losses.sec"] and "crf_gradient exact needs crf_backend exact" in message
+    put(content, "losses.sec.crf_backend", "exact")
+    assert read_keys("losses.sec.crf_gradient", files=[written(tmp_path, content)]) == "exact"
+
+
+def test_a_loss_of_no_term_is_refused(tmp_path: Path) -> None:
+    content = toy()
+    content["losses"]["sec"] |= {"seed_weight": 0.0, "expand_weight": 0.0, "constrain_weight": 0.0}
+    message = complaint(tmp_path, content)
+    assert keys_of(message) == ["losses.sec"] and "all three weights are 0" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("train_saliency.backbone", "resnet101"), ("train_segmenter.backbone", "vgg16"), ("train_classifier.seeder.backbone", "efficientnet_lite0"),
+        ("train_classifier.seeder.network", "gap_highres"), ("experiments.sec.train.head", "smallfov"), ("train_saliency.head", "aspp"),
+    ],
+)  # fmt: skip
+def test_networks_that_are_not_there_are_told_with_those_that_are(tmp_path: Path, key: str, known: str) -> None:
+    content = toy()
+    put(content, key, "nosuch")
+    message = complaint(tmp_path, content)
+    assert key in keys_of(message)
+    (line,) = [line for line in message.splitlines() if line.startswith(f"  {key}: ") and "no such" in line]
+    assert known in line
+
+
+@pytest.mark.parametrize(
+    "key", ["train_classifier.seeder.pretrained", "train_saliency.pretrained", "data.train_list", "saliency.boxes"]
+)
+@pytest.mark.parametrize(
+    "value", ["../x", "/x", "a/../x", "a//x", "", ".x", "a/.x", "~x", "a\nb", "$(x)", "a;b", "a'b"]
+)
+def test_files_below_a_folder_stay_there_and_are_no_commands(tmp_path: Path, key: str, value: str) -> None:
+    content = toy()
+    put(content, key, value)
+    assert keys_of(complaint(tmp_path, content)) == [key]
+    put(content, key, "a folder/b-1,c (2).x")
+    assert read_keys(key, files=[written(tmp_path, content)]) == "a folder/b-1,c (2).x"
+
+
+@pytest.mark.parametrize(
+    "value", ["imagenet", "../models/pretrained/x", "other/x", "pretrained", "pretrained/../x", "classifier/"]
+)
+def test_segmenters_start_from_a_file_or_a_classifier_of_the_models(tmp_path: Path, value: str) -> None:
+    content = toy()
+    put(content, "train_segmenter.start_from", value)
+    assert keys_of(complaint(tmp_path, content)) == ["train_segmenter.start_from"]
 
 
 @pytest.mark.parametrize("name", ["a b", "../a", "a.b", "-a", "", "a" * 65, "a@b", "ä"])
@@ -322,8 +505,10 @@ def test_imported_cues_cannot_take_another_stages_file(tmp_path: Path, name: str
 
 def test_a_repeated_key_is_refused_with_its_line(tmp_path: Path) -> None:
     text = TOY.read_text(encoding="utf-8")
-    line = text.splitlines().index("make_cues:") + 2  # counted from 1, the line after it
-    repeated = text.replace("make_cues:\n", "make_cues:\n  grid: 7\n", 1)
+    first = next(number for number, line in enumerate(text.splitlines()) if line.startswith("make_cues:"))
+    lines = text.splitlines(keepends=True)
+    repeated = "".join([*lines[: first + 1], "  grid: 7\n", *lines[first + 1 :]])
+    line = first + 2  # counted from 1, the line after it
     assert yaml.safe_load(repeated)["make_cues"]["grid"] == toy()["make_cues"]["grid"]  # YAML alone would take it
     message = complaint(tmp_path, repeated)
     assert "repeated key grid" in message and f"line {line}," in message
@@ -348,7 +533,7 @@ def test_yaml_tags_run_no_code(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_unreadable_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nosuch\.yaml: no such file; copy one of profiles/"):
+    with pytest.raises(UserError, match=r"nosuch\.yaml: no such file; `make profile NAME=toy` writes it"):
         read_params([tmp_path / "nosuch.yaml"])
     with pytest.raises(UserError, match="cannot be read as YAML"):
         read_params([tmp_path])
@@ -372,11 +557,19 @@ def test_read_keys_gives_the_values_in_the_order_asked() -> None:
 
 def test_read_keys_gives_one_value_bare_and_dictionaries_whole() -> None:
     assert read_keys("make_cues.grid", files=[TOY]) == toy()["make_cues"]["grid"]
-    assert read_keys("classifiers.seeder.cam.scales", files=[TOY]) == toy()["classifiers"]["seeder"]["cam"]["scales"]
+    assert read_keys("make_cams.seeder.scales", files=[TOY]) == toy()["make_cams"]["seeder"]["scales"]
     assert isinstance(read_keys("data", files=[TOY]), Data)
     experiments = read_keys("experiments", files=[TOY])
     assert list(experiments) == list(toy()["experiments"])
     assert read_keys("data.labels_file", files=[TOY]) is None  # a null that is there
+
+
+def test_read_keys_puts_the_stage_s_name_in_the_key() -> None:
+    assert read_keys("experiments.{name}.train.loss", files=[TOY], name="guided") == "cross_entropy"
+    grid, loss = read_keys("make_cues.grid", "experiments.{name}.train.loss", files=[TOY], name="sec")
+    assert (grid, loss) == (toy()["make_cues"]["grid"], "sec")
+    with pytest.raises(UserError, match=r"params\.yaml: there is no experiments\.nosuch\.train\.loss$"):
+        read_keys("experiments.{name}.train.loss", files=[TOY], name="nosuch")
 
 
 @pytest.mark.parametrize(
@@ -385,14 +578,15 @@ def test_read_keys_gives_one_value_bare_and_dictionaries_whole() -> None:
         "nosuch",
         "data.nosuch",
         "experiments.nosuch",
-        "experiments.nosuch.loss",
+        "experiments.nosuch.train.loss",
+        "crf.none.steps",
         "report.bound.x",
         "data.model_dump",
         "crf.crf",
     ],
 )
 def test_read_keys_tells_a_key_that_is_not_there(key: str) -> None:
-    with pytest.raises(UserError, match=rf"toy\.yaml: there is no {re.escape(key)}$"):
+    with pytest.raises(UserError, match=rf"params\.yaml: there is no {re.escape(key)}$"):
         read_keys(key, files=[TOY])
 
 
@@ -420,10 +614,10 @@ def with_changes(folder: Path, *changes: dict[str, Any]) -> list[str]:
 
 
 def test_an_entry_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    new_crf = toy()["losses"]["sec"]["crf"] | {"steps": 3}
+    new_crf = toy()["crf"]["sec"] | {"steps": 3}
     changes = {
-        "losses.sec.seed_weight": 0.0, "experiments.sec.head": "smallfov", "losses.sec.crf": new_crf, "make_guides.rules": ["g0"],
-        "random_seed": 7,
+        "losses.sec.seed_weight": 0.0, "experiments.sec.train.head": "smallfov", "crf.sec": new_crf, "make_guides.g2.rule": "g0",
+        "data.classes": ["cat"], "random_seed": 7,
     }  # fmt: skip
     expected = toy()
     for key, value in changes.items():
@@ -460,17 +654,51 @@ def test_a_change_of_what_is_not_there_is_refused(tmp_path: Path, key: str) -> N
     """So that a slip is told, and no entry adds settings that another then reads."""
     files = with_changes(tmp_path, {key: 1.0})
     with pytest.raises(
-        UserError, match=rf"rows\.yaml:rows\.row0: changes {re.escape(key)}, which .*toy\.yaml does not"
+        UserError, match=rf"rows\.yaml:rows\.row0: changes {re.escape(key)}, which .*params\.yaml does not"
     ):
         read_params(files)
 
 
 def test_changed_values_are_checked_like_all_others(tmp_path: Path) -> None:
-    files = with_changes(tmp_path, {"losses.sec.seed_weight": -1.0, "experiments.sec.head": "wide"})
+    files = with_changes(tmp_path, {"losses.sec.seed_weight": -1.0, "experiments.sec.train.head": "wide"})
     with pytest.raises(UserError) as caught:
         read_params(files)
     assert str(caught.value).startswith(f"{TOY} with {files[1]}:\n")
-    assert sorted(keys_of(str(caught.value))) == ["experiments.sec.head", "losses.sec.seed_weight"]
+    assert sorted(keys_of(str(caught.value))) == ["experiments.sec.train.head", "losses.sec.seed_weight"]
+
+
+def test_a_whole_new_entry_may_be_added_and_is_checked(tmp_path: Path) -> None:
+    files = with_changes(tmp_path, {"make_g1_guides.g1": g1_guides("seeder"), "crf.wide": toy()["crf"]["sec"]})
+    assert read_keys("make_g1_guides.g1.classifier", files=files) == "seeder"
+    assert read_keys("crf.wide", files=files) == read_keys("crf.sec", files=files)
+    with pytest.raises(UserError, match=r"make_g1_guides\.g1\.classifier: there is no train_classifier\.nosuch"):
+        read_params(with_changes(tmp_path, {"make_g1_guides.g1": g1_guides("nosuch")}))
+    with pytest.raises(UserError, match=r"changes refinement, which .*params\.yaml does not have"):
+        read_params(with_changes(tmp_path, {"refinement": {"steps": 3}}))  # no entry of a section
+
+
+def test_a_row_is_like_an_entry_and_its_fields_fill_in_the_paths(tmp_path: Path) -> None:
+    """`{name}` in a path is the row's own name, in a key that of the entry which the row is like."""
+    row = {
+        "like": "seeds",
+        "supervision": "a b/x.zip",
+        "loss": "sec",
+        "changes": {"experiments.seeds.train.head": "aspp"},
+    }
+    rows = entry_file(tmp_path, {"rows": {"wide": row}})
+    options = Namespace(
+        params=[str(TOY), f"{rows}:rows.{{name}}"], name="wide", supervision=Path("{supervision}"), model=Path("models/{name}"),
+        scores=Path("data/{unknown}.npz"),
+    )  # fmt: skip
+    head, supervision = reading.read_keys(
+        "experiments.{name}.train.head", "experiments.{name}.train.supervision", options=options
+    )
+    assert (head, supervision) == ("aspp", toy()["experiments"]["seeds"]["train"]["supervision"])
+    assert (options.supervision, options.model) == (
+        Path("a b/x.zip"),
+        Path("models/{name}"),
+    )  # which arguments() has filled
+    assert options.scores == Path("data/{unknown}.npz")
 
 
 @pytest.mark.parametrize(
@@ -508,8 +736,8 @@ def test_an_export_needs_its_experiment_and_test_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "method"), [("seeder", "background_gradient"), ("background", "guided_backprop")])
 def test_heat_maps_must_show_what_their_role_needs(tmp_path: Path, name: str, method: str) -> None:
     content = toy()
-    put(content, f"classifiers.{name}.cam.method", method)
-    assert f"classifiers.{name}.cam.method: {method} shows no" in complaint(tmp_path, content)
-    put(content, "classifiers.seeder.cam.method", "excitation_backprop")
-    put(content, "classifiers.background.cam.method", "background_gradient")
-    assert read_params([written(tmp_path, content)]).classifiers["seeder"].cam.method == "excitation_backprop"
+    put(content, f"make_cams.{name}.method", method)
+    assert f"make_cams.{name}.method: {method} shows no" in complaint(tmp_path, content)
+    put(content, "make_cams.seeder.method", "excitation_backprop")
+    put(content, "make_cams.background.method", "background_gradient")
+    assert read_params([written(tmp_path, content)]).make_cams["seeder"].method == "excitation_backprop"

@@ -11,11 +11,12 @@ from PIL import Image
 from pydensecrf import densecrf
 
 from stages import postprocess
+from tests.profile_cases import settings_of
+from weakseg.crf import CRFParams, TestTimeCRF
 from weakseg.files.archives import ImageArchive, write_arrays
 from weakseg.files.manifest import Record, write_manifest
 from weakseg.files.maps import map_arrays
 
-ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH, CELLS = 48, 64, 5
 
 
@@ -39,8 +40,8 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def mask_by(backend: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    params = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
-    params["crf"]["sec"]["backend"] = backend
+    params = settings_of("toy")
+    params["postprocess"]["backend"] = backend
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     options = {
         "manifest": "manifest.csv",
@@ -48,7 +49,7 @@ def mask_by(backend: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
         "out": f"{backend}.zip",
         "checkpoints": "checkpoints",
     }
-    options |= {"experiment": "sec", "crf": "sec"}
+    options["name"] = "sec"
     monkeypatch.setattr(
         sys, "argv", ["postprocess", *(part for key, value in options.items() for part in (f"--{key}", value))]
     )
@@ -60,6 +61,21 @@ def test_both_backends_move_the_border_to_the_edge(inputs: Path, monkeypatch: py
     expected = np.repeat(np.arange(WIDTH)[None] >= WIDTH // 2, HEIGHT, 0)
     for backend in ("lattice", "exact"):
         assert (mask_by(backend, monkeypatch) == expected).mean() > 0.99
+
+
+def test_the_crf_is_the_experiment_s_with_both_widths_scaled(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sigma_scale is for photos of another size than the widths are meant for."""
+    asked = []
+
+    class Watched(TestTimeCRF):
+        def __call__(self, image: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
+            asked.append((self.params, self.backend))
+            return super().__call__(image, log_probs)
+
+    monkeypatch.setattr(postprocess, "TestTimeCRF", Watched)
+    mask_by("exact", monkeypatch)
+    assert settings_of("toy")["postprocess"]["sigma_scale"] == 0.25
+    assert asked == [(CRFParams(10, 80 / 4, 13, 3, 3 / 4, 10), "exact")]
 
 
 def test_exact_masks_need_no_pydensecrf(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

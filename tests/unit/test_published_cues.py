@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stages import import_cues
+from tests.profile_cases import settings_of
 from weakseg.errors import UserError
 from weakseg.files.archives import ArrayArchive
 from weakseg.files.class_names import write_class_names
@@ -281,12 +283,13 @@ def import_into(folder: Path, cues_path: Path, list_path: Path, records: list[Re
     """What the stage writes for these training photos of VOC's classes."""
     write_manifest(folder / "manifest.csv", [*records, replace(record("val", 1), split="val")])
     write_class_names(folder / "classes.txt", CLASS_NAMES)
-    arguments = {
-        "manifest": "manifest.csv", "classes": "classes.txt", "cues": cues_path, "image-list": list_path, "out": "out.npz",
-    }  # fmt: skip
+    params = settings_of("toy")
+    params["import_cues"] = {"published_cues": {"cues": str(cues_path), "image_list": str(list_path)}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    arguments = {"params": "params.yaml", "manifest": "manifest.csv", "classes": "classes.txt", "out": "out.npz"}
     flat = [text for name, path in arguments.items() for text in (f"--{name}", str(folder / path))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["import_cues", *flat])
+        patch.setattr("sys.argv", ["import_cues", "--name", "published_cues", *flat])
         import_cues.main()
     return ArrayArchive(folder / "out.npz")
 
@@ -298,6 +301,14 @@ def test_the_stage_writes_the_training_photos_cues(tmp_path: Path) -> None:
     assert archive.names()[0] == "2009_000002/labels" and "2008_000001/labels" not in archive
     cues = read_cues(archive, "2009_000002")
     assert cues.shape == (21, 41, 41) and np.argwhere(cues).tolist() == [[1, 2, 3]]
+
+
+def test_the_files_may_have_any_name(tmp_path: Path) -> None:
+    """They stand in params.yaml, and in no command."""
+    cues_path, list_path = write(tmp_path, python2_pickle(good_entries()), LIST)
+    odd = cues_path.rename(tmp_path / f"a 'b' \"c\" $(touch x); {cues_path.name}")
+    archive = import_into(tmp_path, odd, list_path, [record("2009_000002", 1, 5)])
+    assert archive.names()[0] == "2009_000002/labels" and not Path("x").exists()
 
 
 def test_photos_without_published_cues_are_counted_and_listed(tmp_path: Path) -> None:
@@ -326,7 +337,7 @@ def test_other_classes_or_another_order_are_refused(tmp_path: Path, names: tuple
 
 @pytest.mark.skipif(not AUTHORS.is_dir(), reason="shared/data/sec_authors is not there")
 def test_the_published_cues_have_the_published_coverage(tmp_path: Path) -> None:
-    """SPEC section 3: foreground 14.2 %, background 9.8 %, none 76.0 %; no overlap; a cue for every label.
+    """SEC §6.1 and the released file: foreground 14.2 %, background 9.8 %, none 76.0 %; no overlap; a cue for every label.
 
     Read from what the stage writes for a manifest of all 10 582 photos.
     """

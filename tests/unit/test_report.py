@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from weakseg.errors import UserError
+from weakseg.evaluation import CURVE_COLUMNS
 from weakseg.files.archives import write_arrays, write_images
 from weakseg.files.class_names import write_class_names
 from weakseg.files.label_masks import label_image
@@ -23,10 +24,12 @@ from weakseg.files.manifest import Record, write_manifest
 from weakseg.files.maps import cue_arrays
 from weakseg.files.tables import write_json, write_table
 from weakseg.report.charts import iou_chart, loss_chart, moving_mean, row_percent
-from weakseg.report.gallery import choose_records, label_uri
+from weakseg.report.page.gallery import choose_records, label_uri
 from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
 from weakseg.report.sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
-from weakseg.report.write import ReportSources, _published, markdown_table, read_curves, summary_table, write_report
+from weakseg.report.sources import ReportSources, published_of, read_curves
+from weakseg.report.tables import markdown_table, summary_table
+from weakseg.report.write import write_report
 
 NASTY = '</script><img src=x onerror="alert(1)">'
 CLASS_NAMES = ["background", "cat & dog", NASTY]
@@ -90,7 +93,8 @@ def sources(tmp_path: Path) -> ReportSources:
     )
     write_json(tmp_path / "metrics/seeders/seeder.json", {"mean_precision": 76.54, "map": 88.1, "images": 4})
     write_json(tmp_path / "metrics/seeders/unmeasured.json", {"mean_precision": None, "images": 0})
-    Image.new("RGB", (200, 90), "white").save(tmp_path / "metrics/seeders/seeder.png")
+    curve = [{**dict.fromkeys(CURVE_COLUMNS, "50.000"), "threshold": f"{number / 10:.3f}"} for number in range(11)]
+    write_table(tmp_path / "metrics/seeders/seeder.csv", curve, list(CURVE_COLUMNS))
     rows = [
         {"step": step, "learning_rate": 0.1, "seed": 1.0, "expand": 0.5, "loss": 3 / (step + 1)} for step in range(9)
     ]
@@ -126,7 +130,7 @@ def test_writes_a_sheet_per_experiment_and_the_charts_twice_the_same(sources: Re
         write_report(tmp_path / name, sources)
     expected = {
         "confusion_sec.png", "contact_sheet_full.png", "contact_sheet_sec.png", "contact_sheet_training.png",
-        "index.html", "loss_curves.png", "per_class_iou.png", "table.md", "table.txt",
+        "index.html", "loss_curves.png", "per_class_iou.png", "seeders.png", "table.md", "table.txt",
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "one").iterdir()} == expected
     for name in expected:
@@ -154,6 +158,29 @@ def test_a_damaged_archive_is_named(sources: ReportSources, tmp_path: Path) -> N
     (tmp_path / "cues.npz").write_bytes(b"no zip")
     with pytest.raises(UserError, match=r"cues\.npz"):
         write_report(tmp_path / "report", sources)
+
+
+@pytest.mark.parametrize("content", ["threshold\n0.1\n", f"{','.join(CURVE_COLUMNS)}\n0.1,a,b,c,d\n", "\0", None])
+def test_a_damaged_or_missing_curve_of_a_seeder_is_named(
+    content: str | None, sources: ReportSources, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics/seeders/seeder.csv"
+    path.unlink()
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"seeder\.csv"):
+        write_report(tmp_path / "report", sources)
+
+
+def test_the_curves_of_all_measured_seeders_are_drawn(sources: ReportSources, tmp_path: Path) -> None:
+    write_report(tmp_path / "one", sources)
+    folder = tmp_path / "metrics/seeders"
+    shutil.copy(folder / "seeder.csv", folder / "centre_mean.csv")
+    write_report(tmp_path / "same", sources)  # a curve without its measures is none
+    write_json(folder / "centre_mean.json", {"mean_precision": 50.0, "map": None, "images": 4})
+    write_report(tmp_path / "two", sources)
+    pictures = [(tmp_path / name / "seeders.png").read_bytes() for name in ("one", "same", "two")]
+    assert pictures[0] == pictures[1] != pictures[2]
 
 
 @pytest.mark.parametrize("name", ["../sec", "a/b", "", ".hidden", "training"])
@@ -375,8 +402,8 @@ def test_charts_grow_with_their_data_and_take_any_text(draw: Callable[..., bytes
 
 
 def test_published_numbers_are_the_first_that_a_paper_gives(sources: ReportSources) -> None:
-    """SPEC §9; guided stands in GS's tables 2, 3 and, with a little less, in 5."""
-    found = _published(sources.published)
+    """guided stands in GS's tables 2, 3 and, with a little less, in 5."""
+    found = published_of(sources.published)
     expected = {"sec": (None, 50.7), "guided": (51.2, 55.7), "seeds": (38.7, 39.8), "full": (None, 67.6)}
     assert {name: found[name] for name in expected} == expected
-    assert _published(None) == {}
+    assert published_of(None) == {}

@@ -224,12 +224,12 @@ def test_a_stage_refuses_what_a_poisoned_cache_gave_it(tmp_path: Path, poison: s
     record = Record("a", "train", "a.jpg", "", 9, 9, (1,), "")
     write_manifest(tmp_path / "manifest.csv", [record])
     write_class_names(tmp_path / "classes.txt", ["background", "cat"])
-    command = [sys.executable, "-m", "stages.make_cues", "--params", str(ROOT / "profiles" / "toy.yaml")]
+    command = [sys.executable, "-m", "stages.make_cues", "--params", str(ROOT / "params.yaml")]
     options = {
         "manifest": "manifest.csv",
         "classes": "classes.txt",
-        "cams": cams.name,
-        "saliency": cams.name,
+        "foreground": cams.name,
+        "background": cams.name,
         "out": "cues.npz",
     }
     command += [part for name, value in options.items() for part in (f"--{name}", value)]

@@ -14,6 +14,7 @@ from PIL import Image
 
 import weakseg
 from stages import postprocess, predict
+from tests.profile_cases import ROOT, settings_of
 from weakseg.crf.params import DEEPLAB, CRFParams
 from weakseg.errors import UserError
 from weakseg.files.archives import ImageArchive
@@ -25,11 +26,11 @@ from weakseg.inference.test_time_rule import TEST_RULE, Rule, read_rule, write_r
 from weakseg.networks.registry import build_segmenter, load_pretrained
 from weakseg.networks.saved import save_model
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ["background", "cat", "dog", "tree"]
 RULES = {
     "warp": Rule("warp", 65, CRFParams(3, 20, 9, 1, 2, 4)),
     "crop": Rule("crop", None, CRFParams(2, 9, 30, 1, 1, 3)),
+    "exact": Rule("crop", None, CRFParams(2, 9, 30, 1, 1, 3), "exact"),
 }
 SIZES = {"tall": (70, 41), "wide": (40, 90), "small": (33, 33), "again": (70, 41)}
 
@@ -70,10 +71,11 @@ def pipeline_masks(
     name: str, photos: Path, models: Path, folder: Path, patch: pytest.MonkeyPatch
 ) -> tuple[ImageArchive, ImageArchive]:
     """What the stages predict and postprocess make of the photos, without and with CRF."""
-    params = yaml.safe_load((ROOT / "profiles" / "toy.yaml").read_text(encoding="utf-8"))
-    rule = RULES[name]
-    params["experiments"]["sec"] |= {"geometry": rule.geometry, "test_input_px": rule.input_px}
-    params["crf"]["sec"] = {**vars(rule.crf), "backend": "lattice"}
+    params, rule = settings_of("toy"), RULES[name]
+    params["experiments"]["sec"]["train"]["geometry"] = rule.geometry
+    params["experiments"]["sec"]["test"]["input_px"] = rule.input_px
+    params["crf"]["sec"] = dict(vars(rule.crf))
+    params["postprocess"] = {"backend": rule.backend, "sigma_scale": 1.0}
     patch.chdir(folder)
     patch.setenv("WEAKSEG_WORKERS", "1")
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -85,7 +87,7 @@ def pipeline_masks(
     arguments = [
         "--manifest",
         "manifest.csv",
-        "--experiment",
+        "--name",
         "sec",
         "--scores",
         "scores.npz",
@@ -94,7 +96,7 @@ def pipeline_masks(
     ]
     patch.setattr(sys, "argv", ["predict", *arguments, "--model", str(models / name), "--masks", "raw.zip"])
     predict.main()
-    patch.setattr(sys, "argv", ["postprocess", *arguments, "--crf", "sec", "--out", "crf.zip"])
+    patch.setattr(sys, "argv", ["postprocess", *arguments, "--out", "crf.zip"])
     postprocess.main()
     return ImageArchive("raw.zip"), ImageArchive("crf.zip")
 
@@ -235,6 +237,9 @@ def test_other_arrays_are_refused(image: object, models: Path) -> None:
         segmenter.segment(image)  # type: ignore[arg-type]
 
 
+WHOLE = {"geometry": "crop", "input_px": None, "crf": vars(DEEPLAB), "backend": "lattice"}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -242,10 +247,12 @@ def test_other_arrays_are_refused(image: object, models: Path) -> None:
         ("{", "not valid JSON"),
         ('{"geometry": "crop"}', "damaged or of another version"),
         (
-            json.dumps({"geometry": "warp", "input_px": None, "crf": vars(DEEPLAB)}),
+            json.dumps({"geometry": "warp", "input_px": None, "crf": vars(DEEPLAB), "backend": "exact"}),
             "geometry 'warp' with input_px None",
         ),
-        (json.dumps({"geometry": "crop", "input_px": None, "crf": vars(DEEPLAB) | {"steps": -1}}), "at least 0"),
+        (json.dumps({**WHOLE, "crf": vars(DEEPLAB) | {"steps": -1}}), "at least 0"),
+        (json.dumps({**WHOLE, "backend": "gpu"}), "backend 'gpu'"),
+        (json.dumps({key: value for key, value in WHOLE.items() if key != "backend"}), "damaged or of another version"),
     ],
 )
 def test_a_missing_or_damaged_rule_is_told(content: str | None, words: str, tmp_path: Path) -> None:

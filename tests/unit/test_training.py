@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,7 @@ def settings(**changes: object) -> Training:
     schedule = {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1, **changes.pop("schedule", {})}
     values = {
         "steps": STEPS, "batch_size": 3, "optimizer": "adamw", "learning_rate": 0.01, "new_layers_factor": 10.0,
-        "momentum": 0.9, "weight_decay": 0.01, "checkpoint_every_steps": EVERY,
-        "checkpoint_every_minutes": 1e6,
+        "momentum": 0.9, "weight_decay": 0.01,
     }  # fmt: skip
     return Training.model_validate({**values, **changes, "schedule": schedule})
 
@@ -117,6 +117,8 @@ def saved_steps(run: Run) -> list[int]:
 def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEAKSEG_DEVICE", "cpu")
     monkeypatch.setenv("WEAKSEG_WORKERS", "0")
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_STEPS", str(EVERY))
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_MINUTES", "1000000")
 
 
 def result_of(run: Run) -> tuple[dict[str, bytes], str]:
@@ -354,15 +356,53 @@ def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
             trained(run)
 
 
-def test_minutes_make_a_checkpoint_due_and_change_nothing_else(tmp_path: Path) -> None:
-    always = run_in(tmp_path, checkpoint_every_steps=1000, checkpoint_every_minutes=1e-9)
+def test_minutes_make_a_checkpoint_due_and_change_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_steps = result_of(run_in(tmp_path / "by steps"))
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_STEPS", "1000")
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_MINUTES", "0.000000001")
+    always = run_in(tmp_path)
     broken_off(always, 10)
     assert saved_steps(always) == [9, 10]  # the last two
     assert checkpoint(always)["step"] == 10
-    assert result_of(always) == result_of(run_in(tmp_path / "by steps"))
-    never = run_in(tmp_path / "never", checkpoint_every_steps=1000, checkpoint_every_minutes=1000)
+    assert result_of(always) == by_steps
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_MINUTES", "1000")
+    never = run_in(tmp_path / "never")
     broken_off(never, 10)
     assert saved_steps(never) == []
+
+
+def test_without_a_word_in_the_environment_every_ten_minutes_are_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEAKSEG_CHECKPOINT_STEPS")
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_MINUTES", "")
+    checkpoints, start = run_in(tmp_path).checkpoints, time.monotonic()
+    assert not any(checkpoints.due(step) for step in range(1, 2000))
+    monkeypatch.setattr(time, "monotonic", lambda: start + 590)
+    assert not checkpoints.due(500)
+    monkeypatch.setattr(time, "monotonic", lambda: start + 601)
+    assert checkpoints.due(501)
+
+
+@pytest.mark.parametrize("variable", ["WEAKSEG_CHECKPOINT_STEPS", "WEAKSEG_CHECKPOINT_MINUTES"])
+@pytest.mark.parametrize("text", ["often", "-1", "1e3", "nan", "1,5", "9999999999", " 3", "²"])
+def test_what_is_no_interval_is_told(variable: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(UserError, match=rf"{variable}: {re.escape(repr(text))} is no number from 0 to"):
+        trained(run_in(tmp_path))
+
+
+def test_how_often_is_saved_does_not_identify_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are gone on with at another interval."""
+
+    def identity_now() -> str:
+        run = Run.of(Path("m"), settings(), 0, tmp_path / "l", tmp_path, depends_on=[settings().model_dump()], files={})
+        return run.identity
+
+    before = identity_now()
+    monkeypatch.setenv("WEAKSEG_CHECKPOINT_STEPS", "1")
+    monkeypatch.setenv("WEAKSEG_WORKERS", "3")
+    assert identity_now() == before
 
 
 def test_a_run_that_ended_without_its_result_being_written_is_not_trained_again(tmp_path: Path) -> None:
@@ -414,10 +454,54 @@ def test_identity_tells_settings_and_files_apart(tmp_path: Path) -> None:
 
 
 def test_identity_tells_code_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert REPO / "weakseg" / "training" / "loop.py" in set(identity.loaded_code())
+    assert REPO / "weakseg" / "training" / "loop.py" in set(identity.code_in_use())
     before = identity_of(1)
-    monkeypatch.setattr(identity, "loaded_code", lambda: iter([REPO / "weakseg" / "training" / "loop.py"]))
+    monkeypatch.setattr(identity, "code_in_use", lambda: iter([REPO / "weakseg" / "training" / "loop.py"]))
     assert identity_of(1) != before
+
+
+def test_the_code_in_use_is_that_of_whole_rooms() -> None:
+    """Also what they may import later, and rooms in rooms; no room that this process does not use."""
+    code = (
+        "import sys, weakseg.networks, stages.evaluate\nfrom weakseg.runtime import identity\n"
+        "weakseg.networks.build_segmenter\nprint(*sorted(set(identity.code_in_use())), sep='\\n')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    files = {Path(line).relative_to(REPO).as_posix() for line in done.stdout.splitlines()}
+    assert {
+        "stages/evaluate.py",
+        "weakseg/evaluation/iou.py",
+        "weakseg/files/archives.py",
+        "weakseg/errors.py",
+    } <= files
+    networks = {path.relative_to(REPO).as_posix() for path in (REPO / "weakseg" / "networks").rglob("*.py")}
+    assert networks <= files and "weakseg/networks/backbones/vgg16.py" in networks
+    assert not any(file.startswith(("weakseg/report/", "weakseg/toy/", "weakseg/datasets/")) for file in files)
+    assert "stages/predict.py" not in files
+
+
+def test_identity_tells_apart_what_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of another torch, or compiled, rounds otherwise."""
+    before = identity_of(1)
+    monkeypatch.setenv("WEAKSEG_COMPILE", "inductor")
+    compiled = identity_of(1)
+    monkeypatch.delenv("WEAKSEG_COMPILE")
+    assert identity_of(1) == before
+    monkeypatch.setattr(identity, "version", lambda package: "0.0" if package == "torch" else version(package))
+    assert len({before, compiled, identity_of(1)}) == 3
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_run_on_another_kind_of_device_is_another_run(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def identity_now() -> str:
+        return Run.of(Path("m"), settings(), 0, tmp_path / "l", tmp_path, depends_on=[], files={}).identity
+
+    before = identity_now()
+    monkeypatch.setattr("weakseg.training.run.pick_device", lambda: torch.device(kind))
+    assert identity_now() != before
 
 
 # --- a loss that is not finite -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ depend on who made which photo, nor on interruptions.
 
 import glob
 import hashlib
+import os
 import struct
 import sys
 import zlib
@@ -102,10 +103,13 @@ def _append(file: IO[bytes], image_id: str, entries: Entries) -> None:
 def _frames(path: Path) -> Iterator[tuple[str, _Place]]:
     """The photos of one file up to the first frame that a kill, a full disk or a power cut left damaged."""
     with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         while len(header := file.read(_FRAME.size)) == _FRAME.size:
             name_length, length, checksum = _FRAME.unpack(header)
+            if not name_length or file.tell() + name_length + length > size:  # zeros; a header that asks for gigabytes
+                return
             name, payload = file.read(name_length), file.read(length)
-            if len(payload) < length or zlib.crc32(payload, zlib.crc32(name)) != checksum:
+            if zlib.crc32(payload, zlib.crc32(name)) != checksum:
                 return
             yield name.decode(), _Place(path, file.tell() - length, length)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from weakseg.errors import UserError
 from weakseg.evaluation.precision_recall import PrecisionRecallCurve
 from weakseg.files import read_table
 
@@ -27,6 +28,9 @@ def curve_rows(curve: PrecisionRecallCurve) -> Iterator[Mapping[str, str]]:
 
 
 def read_curve(path: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """The columns of a file of `curve_rows`, NaN where a value is empty."""
+    """The columns of a file of `curve_rows`, NaN where a value is empty. Raises UserError for a damaged one."""
     rows = read_table(path, list(CURVE_COLUMNS))
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in CURVE_COLUMNS}
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in CURVE_COLUMNS}
+    except ValueError as error:
+        raise UserError(f"{path}: damaged curve ({error}); measure that seeder again") from None

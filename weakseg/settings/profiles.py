@@ -14,7 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from weakseg.errors import UserError
-from weakseg.files.atomic import write_text
+from weakseg.files import write_text
 from weakseg.settings.reading import validated
 
 FOLDER = Path("profiles")
@@ -47,20 +47,28 @@ def composed(name: str, folder: Path = FOLDER, seen: Sequence[str] = ()) -> Comm
     profile = _read(path)
     if "like" not in profile:
         return profile
-    unknown = sorted(set(profile) - OVERLAY_KEYS)
-    if unknown:
-        raise UserError(
-            f"{path}: has {', '.join(unknown)}; a profile that is like another has {', '.join(sorted(OVERLAY_KEYS))}"
-        )
+    without, changes = _overlay(profile, path)
     content = composed(str(profile["like"]), folder, (*seen, name))
-    for key in profile.get("without") or []:
+    for key in without:
         for section, last in _places(content, str(key), path):
             del section[last]
-    changes = profile.get("changes") or CommentedMap()
     for key, value in changes.items():
         for section, last in _places(content, str(key), path, may_be_new=isinstance(value, Mapping)):
             _set(section, last, value, _comment(changes, key))
     return content
+
+
+def _overlay(profile: CommentedMap, path: Path) -> tuple[Sequence[Any], CommentedMap]:
+    """What is left out, and what is changed."""
+    unknown = sorted({str(key) for key in profile} - OVERLAY_KEYS)
+    if unknown:
+        raise UserError(
+            f"{path}: has {', '.join(unknown)}; a profile that is like another has {', '.join(sorted(OVERLAY_KEYS))}"
+        )
+    without, changes = profile.get("without") or [], profile.get("changes") or CommentedMap()
+    if not isinstance(without, list) or not isinstance(changes, CommentedMap):
+        raise UserError(f"{path}: expected `without` to be a list of keys, and `changes` keys with their new values")
+    return without, changes
 
 
 def header(path: Path) -> list[str]:
