@@ -9,7 +9,7 @@ from .archives import (
     write_images as write_images,
 )
 from .atomic import (
-    atomic_path as atomic_path,
+    atomic_file as atomic_file,
     file_sha256 as file_sha256,
     read_text as read_text,
     write_bytes as write_bytes,
