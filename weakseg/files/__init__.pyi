@@ -36,8 +36,12 @@ from .maps import (
     has_target as has_target,
     map_arrays as map_arrays,
     open_archive as open_archive,
+    read_cams as read_cams,
+    read_counts as read_counts,
     read_cues as read_cues,
+    read_gradient as read_gradient,
     read_maps as read_maps,
+    read_picture as read_picture,
     read_target as read_target,
 )
 from .tables import (
