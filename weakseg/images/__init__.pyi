@@ -3,12 +3,14 @@ from .photos import (
     PHOTO_SUFFIXES as PHOTO_SUFFIXES,
     PhotoFacts as PhotoFacts,
     inspect_photo as inspect_photo,
+    photo_of as photo_of,
     read_mask as read_mask,
     read_photo as read_photo,
     read_record as read_record,
 )
 from .resizing import (
     SNAP_STRIDE as SNAP_STRIDE,
+    enlarge_labels as enlarge_labels,
     grid_side as grid_side,
     input_size as input_size,
     rescale as rescale,

@@ -69,18 +69,23 @@ def read_photo(
     with _opened(Path(path), PHOTO_FORMATS, max_pixels, sha256) as image:
         if image.mode in ("I", "F"):
             raise UserError(f"{path}: has 32-bit pixels of no set range; save it with 8 or 16 bits")
-        upright_by = _UPRIGHT_BY.get(_orientation(image))
         if max_side_px is not None:
             _reduce_jpeg(image, max_side_px)
-        image.load()
-        rgb = _to_rgb(image)
-        return np.array(rgb if upright_by is None else rgb.transpose(upright_by), np.uint8)
+        return photo_of(image)
 
 
 def read_record(record: Record | SaliencyRecord, max_side_px: int | None = None) -> npt.NDArray[np.uint8]:
     """The photo of one of a manifest's records, as `read_photo` gives it: refused where it is no longer the one that the
     manifest was written for."""
     return read_photo(record.image, max_side_px, sha256=record.sha256)
+
+
+def photo_of(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Upright uint8 RGB (H, W, 3) of any picture that Pillow has opened or made."""
+    upright_by = _UPRIGHT_BY.get(_orientation(image))
+    image.load()
+    rgb = _to_rgb(image)
+    return np.array(rgb if upright_by is None else rgb.transpose(upright_by), np.uint8)
 
 
 def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:

@@ -48,6 +48,17 @@ def rescale(image: Photo, factor: float) -> Photo:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method))
 
 
+def enlarge_labels(labels: LabelMap, height: int, width: int) -> LabelMap:
+    """(h, w) → (height, width): each pixel takes the nearest one's class, pixel centres at half integers."""
+    if labels.shape == (height, width):
+        return labels
+    rows, columns = (
+        ((np.arange(side) + 0.5) * small / side).astype(np.intp)
+        for side, small in zip((height, width), labels.shape, strict=True)
+    )
+    return np.ascontiguousarray(labels[rows[:, None], columns])
+
+
 def grid_side(length_px: int, stride: int) -> int:
     """The smallest side ≥ length_px of the form stride·k + 1."""
     return -(-(length_px - 1) // stride) * stride + 1
