@@ -1,12 +1,11 @@
-"""Time and memory of every stage by number of photos, and what that says of larger sets.
+"""Time and memory of every stage by number of photos, extrapolated to larger sets.
 
 `python -m benchmarks.growth --photos ../shared/data/voc --saliency ../shared/data/saliency --sizes 100 300 1000 3000`
 
-Training takes a fixed number of steps, here few, so only its start depends on the photos: judge it by its memory. The
-saliency set is the same at every size. The other stages grow with the photos; time = fixed + per photo is fitted to the
-sizes and carried on to larger ones.
-`--photos` is a VOC-layout folder with enough photos in its lists trainaug (else train) and val; without it the toy set
-is drawn.
+Training runs for a fixed, small number of steps, so only its start depends on the number of photos: look at its memory.
+The saliency set is the same at every size. For all other stages, time = fixed + per photo is fitted to the measured sizes
+and extrapolated. `--photos` is a folder in VOC's layout with enough photos in its lists trainaug (else train) and val;
+without it the toy set is drawn.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import workspace
-from benchmarks.workspace import Cost, Params
+from benchmarks.workspace import Content, Cost
 
 LARGER = (10_582, 1_000_000)  # VOC's trainaug; a web-scale collection
 VAL_SHARE = 7  # one val photo per seven to train on, as in VOC
@@ -30,7 +29,7 @@ Growth = dict[str, list[Cost]]
 
 def settings(
     folder: Path, profile: str, photos: Path | None, saliency: Path | None, size: int, steps: int, num_saliency: int
-) -> Params:
+) -> Content:
     params = workspace.with_steps(workspace.read_profile(profile), steps)
     params["make_toy"] |= {"train_images": size, "val_images": max(1, size // VAL_SHARE), "image_px": DRAWN_PX}
     params["make_toy"]["saliency_images"] = num_saliency

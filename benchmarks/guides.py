@@ -6,7 +6,6 @@ them, and in each a seed of a class of its own; so every rule but G1, which asks
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from PIL import Image
 
 from benchmarks.clock import cpu_seconds, heading
 from benchmarks.loading import HEIGHT, WIDTH, write_photos
+from benchmarks.workspace import profile_params
+from weakseg.crf import crf_params
 from weakseg.files import ImageArchive, Record, label_image, png_bytes, write_images
-from weakseg.settings import Guides, read_params
-from weakseg.supervision import guide_g0, guide_g2, salient
+from weakseg.supervision import PhotoGuide
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -51,17 +51,9 @@ def write_inputs(folder: Path, count: int, photos: Path | None) -> tuple[list[Re
     return records, ImageArchive(folder / "saliency.zip"), ImageArchive(folder / "seeds.zip")
 
 
-def g0(settings: Guides, saliency: ImageArchive, record: Record) -> Pixels:
-    return guide_g0(settings, salient(settings.saliency_threshold, saliency, record.image_id), record)
-
-
-def g2(settings: Guides, seeds: ImageArchive, saliency: ImageArchive, record: Record) -> Pixels:
-    return guide_g2(settings, seeds, salient(settings.saliency_threshold, saliency, record.image_id), record)
-
-
-def all_of(rule: Callable[[Record], Pixels], records: list[Record]) -> None:
+def all_of(guide: PhotoGuide, records: list[Record]) -> None:
     for record in records:
-        png_bytes(label_image(rule(record)))
+        png_bytes(label_image(guide(record)))
 
 
 def main() -> None:
@@ -70,15 +62,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=40, help="photos (default 40)")
     parser.add_argument("--repeats", type=int, default=3, help="runs, the best of which counts (default 3)")
     args = parser.parse_args()
-    settings = read_params(["params.yaml"]).make_guides
+    params = profile_params("papers")
+    settings = params.make_guides["g2"]
+    crf = params.crf[settings.crf]
+    assert crf is not None  # checked where settings are read
     with tempfile.TemporaryDirectory() as folder:
         records, saliency, seeds = write_inputs(Path(folder), args.images, args.photos)
-        rules = {"G0": partial(g0, settings, saliency), "G2, no CRF needed": partial(g2, settings, seeds, saliency)}
-        seconds = {name: cpu_seconds(partial(all_of, rule, records), args.repeats) for name, rule in rules.items()}
+        seconds = {}
+        for rule in ("g0", "g2"):
+            guide = PhotoGuide(settings.model_copy(update={"rule": rule}), crf_params(crf), seeds, saliency)
+            seconds[rule] = cpu_seconds(partial(all_of, guide, records), args.repeats)
     print(heading(f"{len(records)} {'real' if args.photos else 'drawn'} photos of {WIDTH}x{HEIGHT} or so"))
     print("| rule | guides a second |\n|---|---:|")
-    for name, value in seconds.items():
-        print(f"| {name} | {len(records) / value:.0f} |")
+    for rule, value in seconds.items():
+        print(f"| {rule}{', no CRF needed' if rule == 'g2' else ''} | {len(records) / value:.0f} |")
 
 
 if __name__ == "__main__":

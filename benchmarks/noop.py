@@ -1,7 +1,7 @@
-"""What a `dvc repro` costs that finds nothing to do, by number of photos.
+"""What a `dvc repro` with nothing to do costs, by number of photos.
 
 `python -m benchmarks.noop --images 10582` writes tiny photos and masks in VOC's layout and a stand-in for every
-output (DVC looks at hashes, not at what files hold), has DVC record them, and times `dvc repro` until it is warm.
+output (DVC compares hashes, whatever the files hold), has DVC record them, and times `dvc repro` repeatedly.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        params = workspace.read_profile("voc12")
+        params = workspace.read_profile("papers")
         params["data"]["root"] = params["saliency"]["root"] = "photos"
         write_photos(folder / "photos", args.images)
         workspace.create(folder, params)

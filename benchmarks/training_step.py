@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and how far it is from what the machine can do (its roofline).
+"""Where the time of a training step goes, and how close it comes to what the machine can do (its roofline).
 
 `python -m benchmarks.training_step --profile small-voc --experiment guided` prints markdown tables: the time of the
 network's forward and backward pass, of the loss terms and of the optimizer; their FLOPs; the machine's own FLOP/s, taken
@@ -8,22 +8,24 @@ drawn, weights are random; WEAKSEG_DEVICE chooses the device as everywhere.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.workspace import ROOT
-from stages.train_segmenter import STRIDE, objective
+from benchmarks.workspace import profile_params
+from weakseg.crf import crf_params
+from weakseg.errors import UserError
 from weakseg.networks import build_segmenter
 from weakseg.runtime import pick_device, to_device
-from weakseg.settings import Experiment, Loss, Segmenter, read_params
-from weakseg.training import Batch, LossTerms, build_optimizer
+from weakseg.settings import TrainSegmenter
+from weakseg.settings.params import Params
+from weakseg.training import STRIDE, Batch, LossTerms, build_optimizer, objective_of, weighted_sum
 
 
-def drawn_batch(settings: Segmenter, loss: Loss, num_classes: int, device: torch.device) -> Batch:
+def drawn_batch(settings: TrainSegmenter, num_classes: int, device: torch.device) -> Batch:
     """Images, and cues on the grid (SEC) or label maps at full size, as `SegmentationSamples` makes them."""
     random, count, side = torch.Generator().manual_seed(0), settings.training.batch_size, settings.input_px
     grid = (side - 1) // STRIDE + 1
@@ -40,8 +42,12 @@ def drawn_batch(settings: Segmenter, loss: Loss, num_classes: int, device: torch
 class Step:
     """One training step in three parts, as `weakseg.training` runs it."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, terms: LossTerms, batch: Batch) -> None:
-        self.network, self.optimizer, self.terms, self.batch = network, optimizer, terms, batch
+    def __init__(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, terms: LossTerms, weights: Mapping[str, float],
+        batch: Batch,
+    ) -> None:  # fmt: skip
+        self.network, self.optimizer, self.batch = network, optimizer, batch
+        self.terms, self.weights = terms, weights
         self.device = next(network.parameters()).device
 
     def logits(self) -> Tensor:
@@ -56,7 +62,7 @@ class Step:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             terms = self.terms(self.network, self.batch)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        weighted_sum(terms, self.weights).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
     def update(self) -> None:
@@ -119,24 +125,34 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="runs, the best of which counts (default 5)")
     parser.add_argument("--operations", type=int, default=8, help="how many to list (default 8)")
     args = parser.parse_args()
-    params = read_params([ROOT / "profiles" / f"{args.profile}.yaml"])
-    settings, experiment = params.segmenter, params.experiments[args.experiment]
+    params = profile_params(args.profile)
+    if args.experiment not in params.experiments:
+        raise UserError(f"profile {args.profile} has no experiment {args.experiment!r}")
+    settings = params.train_segmenter
     if args.batch_size:
         training = settings.training.model_copy(update={"batch_size": args.batch_size})
         settings = settings.model_copy(update={"training": training})
-    print_tables(settings, experiment, params.losses[experiment.loss], args)
+    device = pick_device()
+    print_tables(step_of(params, args.experiment, settings, args.classes, device), settings, args, device)
 
 
-def print_tables(settings: Segmenter, experiment: Experiment, loss: Loss, args: argparse.Namespace) -> None:
-    device, count = pick_device(), settings.training.batch_size
+def step_of(params: Params, name: str, settings: TrainSegmenter, num_classes: int, device: torch.device) -> Step:
+    """A step of that experiment's training, of a network with random weights."""
+    experiment = params.experiments[name].train
+    crf = params.crf[experiment.crf]
+    objective = objective_of(
+        params.losses[experiment.loss], crf_params(crf) if crf else None, num_classes, settings.input_px
+    )
     network = build_segmenter(
-        experiment.head, settings.backbone, args.classes, settings.dropout, experiment.average_pool5a
+        experiment.head, settings.backbone, num_classes, settings.dropout, experiment.average_pool5a
     )
     network = to_device(network, device).train()
-    terms, _ = objective(loss, args.classes, settings.input_px)
-    batch = drawn_batch(settings, loss, args.classes, device)
-    step = Step(network, build_optimizer(network, settings.training), terms, batch)
+    optimizer = build_optimizer(network, settings.training)
+    return Step(network, optimizer, objective, objective.weights, drawn_batch(settings, num_classes, device))
 
+
+def print_tables(step: Step, settings: TrainSegmenter, args: argparse.Namespace, device: torch.device) -> None:
+    count = settings.training.batch_size
     whole = seconds(step.whole, args.repeats, device)
     passes, update = (seconds(work, args.repeats, device) for work in (step.network_pass, step.update))
     flops, peak = counted_flops(step.logits), machine_flops(device, args.repeats)

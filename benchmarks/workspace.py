@@ -1,4 +1,4 @@
-"""A throw-away copy of the pipeline on as many photos as asked for, and what running one stage of it costs."""
+"""A temporary copy of the pipeline with a given number of photos, and the cost of running one of its stages."""
 
 import os
 import re
@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ import yaml
 
 from weakseg.errors import UserError
 from weakseg.files import read_text
+from weakseg.settings import read_params, write_profile
+from weakseg.settings.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("dvc.yaml", "stages", "weakseg", "ablations/published.yaml")
-Params = dict[str, Any]
-# what a stage says of itself (weakseg.usage)
+COPIED = (
+    "dvc.yaml", ".dvcignore", "stages", "weakseg", "data/lists", "models/pretrained", "ablations/published.yaml",
+)  # fmt: skip
+Content = dict[str, Any]  # of params.yaml
+# what a stage reports when it ends (weakseg.runtime.resources)
 USED = re.compile(r"CPU (?P<cpu>[\d.]+) s, peak memory (?P<own>\d+) MiB(?:, largest worker (?P<worker>\d+) MiB)?")
 
 
@@ -33,26 +38,37 @@ class Cost:
     peak_mib: float
 
 
-def read_profile(name: str) -> Params:
-    path = ROOT / "profiles" / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(f"{path}: no such profile; there are {', '.join(p.stem for p in path.parent.glob('*.yaml'))}")
-    content: Params = yaml.safe_load(read_text(path))
+def profile_params(name: str) -> Params:
+    """A profile's settings, checked. Raises UserError where there is no such profile."""
+    with tempfile.TemporaryDirectory() as folder:
+        return read_params([_written(name, Path(folder))])
+
+
+def read_profile(name: str) -> Content:
+    """A profile's settings as they stand in params.yaml, to be changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        content: Content = yaml.safe_load(read_text(_written(name, Path(folder))))
     return content
 
 
-def with_steps(params: Params, steps: int) -> Params:
+def _written(profile: str, folder: Path) -> Path:
+    write_profile(profile, folder / "params.yaml", ROOT / "profiles")
+    return folder / "params.yaml"
+
+
+def with_steps(params: Content, steps: int) -> Content:
     """The settings with that many training steps everywhere."""
-    for network in (*params["classifiers"].values(), params["train_saliency"], params["segmenter"]):
+    for network in (*params["train_classifier"].values(), params["train_saliency"], params["train_segmenter"]):
         network["training"]["steps"] = steps
     return params
 
 
-def create(folder: Path, params: Params) -> None:
+def create(folder: Path, params: Content) -> None:
     """The pipeline's code with these settings, as a DVC repository without git."""
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored, dirs_exist_ok=True)
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
@@ -77,10 +93,10 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".site"), "PYTHONPATH": str(folder)}
 
 
-def use_photos(folder: Path, photos: Path, train: int, val: int) -> Params:
+def use_photos(folder: Path, photos: Path, train: int, val: int) -> Content:
     """Below `folder`, the first photos of the lists trainaug (else train) and val of the VOC-layout folder `photos`.
 
-    Returns the section `data` of the settings that goes with them.
+    Returns the entries of the section `data` that go with them.
     """
     lists = photos / "ImageSets" / "Segmentation"
     source = "trainaug" if (lists / "trainaug.txt").is_file() else "train"
@@ -94,12 +110,14 @@ def use_photos(folder: Path, photos: Path, train: int, val: int) -> Params:
     return {"root": "photos", "train_list": "train", "val_list": "val"}
 
 
-def use_saliency(folder: Path, photos: Path, image_list: str | None, count: int) -> Params:
-    """The saliency set `photos`, cut to the first photos of its list; the entries of the settings that change."""
+def use_saliency(folder: Path, photos: Path, image_list: str | None, count: int) -> Content:
+    """The saliency set `photos`, cut to the first photos of its list; returns the entries of `saliency` that change."""
     if image_list is None:
         return {"root": str(photos.resolve())}
     ids = _first(photos / image_list, count)
-    (folder / "saliency.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+    lists = folder / "data" / "lists"
+    lists.mkdir(parents=True, exist_ok=True)
+    (lists / "saliency.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
     return {"root": str(photos.resolve()), "image_list": "saliency.txt"}
 
 
@@ -117,12 +135,13 @@ def commands(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     with Repo(str(folder)) as repo:
         stages = [(stage.name, stage.cmd) for stage in dfs_postorder_nodes(repo.index.graph)]
-    for name, command in stages:
-        yield name, [sys.executable, *shlex.split(command)[1:]]
+    for stage, command in stages:
+        _, _, name = stage.partition("@")  # DVC would set DVC_STAGE
+        yield stage, [sys.executable, *shlex.split(command)[1:], *(["--name", name] if name else [])]
 
 
 def run_stage(folder: Path, stage: str, command: list[str]) -> Cost:
-    """Run one stage and wait for it. Raises UserError with its last words if it fails."""
+    """Run one stage and wait for it. Raises UserError with the end of its output if it fails."""
     log = folder / "last_stage.log"
     with open(log, "wb") as output:
         start = time.monotonic()

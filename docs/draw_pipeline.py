@@ -8,13 +8,18 @@ from typing import Any
 import yaml
 
 PAGE = Path("docs/pipeline.md")
-MASKS = "pack_masks"  # whose arrows are all drawn: they carry the ground truth
+MASKS = "pack_masks"  # all its arrows are drawn: they carry the ground truth
+ANY_OF = {  # what a path may be that params.yaml chooses freely
+    "data/*": r"data/(cues\.npz|\*\.npz|seeds\.zip|guides/\*\.zip|ground_truth\.zip)",  # an experiment's supervision
+    "models/*": r"models/classifier/\*",  # what segmenters start from, unless it is a file of weights
+}
 INTRODUCTION = """# The pipeline
 
-Drawn from dvc.yaml by `python -m docs.draw_pipeline`; a test holds the two together. Stages with `@` exist once per
-classifier, guide or experiment of params.yaml; an arrow is a file that one stage writes and another reads, and arrows
-that follow from others are left out. Dashed arrows carry the ground truth: they go to evaluation and the report, to the
-oracle guides, and to the experiment that params.yaml supervises with `ground_truth.zip`. Nothing else sees a mask.
+Drawn from dvc.yaml by `python -m docs.draw_pipeline`; a test compares the two. A stage with `@` exists once for each
+classifier, guide or experiment in params.yaml. An arrow is a file that one stage writes and another one reads; arrows
+implied by others are left out. Dashed arrows carry the ground truth: they lead to evaluation and the report, to the
+oracle guides, and to the experiment that params.yaml supervises with `ground_truth.zip`. No other stage sees a mask.
+Paths in `${…}` come from params.yaml; code, which every stage depends on too, is not shown.
 
 """
 
@@ -42,7 +47,7 @@ def page(dvc_yaml: Path) -> str:
 
 
 def edges(stages: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(writer, reader, path read) for every file or folder that passes from stage to stage."""
+    """(writer, reader, path) for every file or folder that one stage writes and another one reads."""
     found = []
     for reader, stage in stages.items():
         for path in _inputs(stage):
@@ -54,7 +59,7 @@ def edges(stages: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def needed(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without the arrows that follow from others (prepare → make_cues from prepare → make_cams → make_cues)."""
+    """The arrows without those that others imply (prepare → make_cues by prepare → make_cams → make_cues)."""
     after: dict[str, set[str]] = {}
     for source, target in arrows:
         after.setdefault(source, set()).add(target)
@@ -99,10 +104,10 @@ def _outputs(stage: Mapping[str, Any]) -> list[str]:
 
 
 def _meets(path: str, output: str) -> bool:
-    """Whether reading `path` reads `output`: the same file, or one of them the folder that the other is in."""
+    """Whether a stage that reads `path` reads `output`: they are the same file, or one is a folder that holds the other."""
     one, other = (re.sub(r"\$\{[^}]*\}", "*", text) for text in (path, output))
-    if one == "data/*":  # an experiment's supervision: cues, seeds, a guide or the ground truth
-        return bool(re.fullmatch(r"data/(cues\.npz|\*\.npz|seeds\.zip|guides/\*\.zip|ground_truth\.zip)", other))
+    if one in ANY_OF:
+        return bool(re.fullmatch(ANY_OF[one], other))
     written = re.escape(other).replace(r"\*", "[^/]+")
     return other.startswith(f"{one}/") or bool(re.fullmatch(f"{written}(/.*)?", one))
 

@@ -10,7 +10,7 @@ from benchmarks import evaluation, expand_optimum, guides, loading, losses_step,
 from benchmarks.pipeline import costs
 from weakseg.files.label_masks import IGNORE_INDEX
 from weakseg.files.maps import read_cues
-from weakseg.images.photos import photo_size
+from weakseg.images import inspect_photo
 
 LOG = """
 Running stage 'make_toy':
@@ -41,7 +41,8 @@ def test_masks_and_photos_have_vocs_size(tmp_path: Path) -> None:
     mask = evaluation.drawn_mask(np.random.default_rng(0), rim=True)
     assert mask.shape == (375, 500) and IGNORE_INDEX in mask and len(np.unique(mask)) > 2
     (path,) = loading.write_photos(tmp_path, 1, None)
-    assert photo_size(path) == (375, 500)
+    facts = inspect_photo(path)
+    assert (facts.height, facts.width) == (375, 500)
     assert read_cues(loading.write_cues(tmp_path / "cues.npz", 2), "1").shape == (21, 41, 41)
 
 

@@ -1,4 +1,4 @@
-"""What the growth benchmark makes of its measurements, and the photos that it takes."""
+"""The growth benchmark: what it derives from its measurements, and which photos it uses."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_settings_are_complete(tmp_path: Path) -> None:
     params = growth.settings(tmp_path, "small-voc", None, None, 21, 3, 5)
     assert params["make_toy"]["train_images"] == 21
     assert params["make_toy"]["val_images"] == 3
-    assert params["segmenter"]["training"]["steps"] == 3
+    assert params["train_segmenter"]["training"]["steps"] == 3
     assert params["data"]["root"] == workspace.read_profile("toy")["data"]["root"]
 
 
@@ -70,6 +70,6 @@ def test_the_saliency_set_is_cut_to_its_first_photos(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.txt").write_text("a\nb\nc\n")
     assert workspace.use_saliency(tmp_path, tmp_path / "set", "train.txt", 2)["image_list"] == "saliency.txt"
-    assert (tmp_path / "saliency.txt").read_text().split() == ["a", "b"]
+    assert (tmp_path / "data/lists/saliency.txt").read_text().split() == ["a", "b"]
     with pytest.raises(UserError, match="lists 3 photos; 4 are asked for"):
         workspace.use_saliency(tmp_path, tmp_path / "set", "train.txt", 4)
