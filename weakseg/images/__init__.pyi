@@ -16,11 +16,10 @@ from .resizing import (
     rescale as rescale,
     resize_aligned as resize_aligned,
     resize_nearest as resize_nearest,
-    resized as resized,
     upsample_aligned as upsample_aligned,
     warp_square as warp_square,
 )
-from .tensors import as_image_tensor as as_image_tensor, as_map_tensor as as_map_tensor
+from .tensors import as_image_tensor as as_image_tensor, as_map_tensor as as_map_tensor, resized as resized
 from .transforms import (
     classifier_input as classifier_input,
     crop_area as crop_area,

@@ -16,8 +16,8 @@ from .identity import identity_of as identity_of
 from .launch import is_first as is_first, processes as processes, rank as rank
 from .lifetime import end_with_parent as end_with_parent
 from .stage import (
-    NAME as NAME,
     MALLOC_SETTINGS as MALLOC_SETTINGS,
+    NAME as NAME,
     arguments as arguments,
     filled as filled,
     run as run,
