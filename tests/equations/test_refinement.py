@@ -8,10 +8,20 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from weakseg.refinement import affinity_loss, boundary_walk, pixel_adaptive, walked_labels
+from weakseg.crf import CRFParams
+from weakseg.refinement import (
+    affinity_loss,
+    boundary_walk,
+    confident_labels,
+    joined_to_proposals,
+    pixel_adaptive,
+    smoothed_labels,
+    walked_labels,
+)
 from weakseg.refinement.adaptive import DILATIONS
 from weakseg.refinement.affinity import lines
 
+IRN = CRFParams(10, 50, 5, 3, 3)
 Array = npt.NDArray[np.float64]
 
 
@@ -93,8 +103,8 @@ def test_walked_labels() -> None:
     walked[0, :, :2], walked[1, :, 3:] = 1.0, 0.3
     labels = walked_labels(walked, torch.tensor([4, 9]), 18, 21, background=0.25)
     assert labels.shape == (18, 21) and labels.dtype == torch.uint8
-    assert set(labels.unique().tolist()) == {0, 4, 9} and int(labels[3, 0]) == 4 and int(labels[3, -1]) == 9
-    assert set(walked_labels(walked, torch.tensor([4, 9]), 18, 21, background=0.35).unique().tolist()) == {0, 4}
+    assert set(labels.flatten().tolist()) == {0, 4, 9} and int(labels[3, 0]) == 4 and int(labels[3, -1]) == 9
+    assert set(walked_labels(walked, torch.tensor([4, 9]), 18, 21, background=0.35).flatten().tolist()) == {0, 4}
     assert not walked_labels(torch.zeros(0, 5, 5), torch.zeros(0, dtype=torch.long), 18, 21).any()
     assert not walked_labels(torch.zeros(1, 5, 5), torch.tensor([3]), 18, 21).any()
 
@@ -215,3 +225,53 @@ def test_wrong_shapes_are_named() -> None:
         pixel_adaptive(torch.rand(1, 3, 5, 6), torch.rand(2, 2, 5, 6))
     with pytest.raises(ValueError, match="rule must be par or pamr"):
         pixel_adaptive(torch.rand(1, 3, 5, 6), torch.rand(1, 2, 5, 6), "crf")  # type: ignore[arg-type]
+
+
+def test_smoothed_labels() -> None:
+    image = np.zeros((20, 24, 3), np.uint8)
+    image[:, 12:] = 200
+    labels = np.zeros((20, 24), np.uint8)
+    labels[:, 12:] = 7
+    rng = np.random.default_rng(0)
+    noisy = np.where(rng.random(labels.shape) < 0.15, 7 - labels, labels).astype(np.uint8)
+    noisy[5:8, 5:15] = 255
+    np.testing.assert_array_equal(smoothed_labels(image, noisy, IRN), labels)
+    for only in (0, 3):
+        np.testing.assert_array_equal(smoothed_labels(image, np.full((20, 24), only, np.uint8), IRN), only)
+    some = np.full((20, 24), 255, np.uint8)
+    np.testing.assert_array_equal(smoothed_labels(image, some, IRN), 255)
+    some[3, 4] = 6
+    np.testing.assert_array_equal(smoothed_labels(image, some, IRN), 6)
+
+
+def test_confident_labels() -> None:
+    """Sure foreground, sure background, and what lies between the thresholds."""
+    image = np.zeros((33, 33, 3), np.uint8)
+    image[:, 11:22], image[:, 22:] = 120, 240
+    maps = np.zeros((1, 33, 33), np.float32)
+    maps[0, :, :11], maps[0, :, 11:22], maps[0, :, 22:] = 1.0, 0.15, 0.01
+    labels = confident_labels(image, maps, [9], IRN)
+    assert (labels[:, :11] == 9).all() and (labels[:, 11:22] == 255).all() and (labels[:, 22:] == 0).all()
+    assert not confident_labels(image, np.zeros((0, 5, 5), np.float32), [], IRN).any()
+
+
+def test_proposals_join_the_class_that_they_lie_in_or_cover() -> None:
+    labels = np.zeros((4, 10), np.uint8)
+    labels[:, 2:5], labels[:, 8], labels[0, 0] = 3, 5, 255
+
+    def columns(first: int, last: int) -> npt.NDArray[np.bool_]:
+        mask = np.zeros((4, 10), bool)
+        mask[:, first:last] = True
+        return mask
+
+    inside = joined_to_proposals(labels, [columns(2, 7)])  # 3 of 5 columns lie in class 3
+    assert (inside[:, 2:7] == 3).all() and (inside[:, 8] == 5).all() and inside[0, 0] == 255
+    assert np.array_equal(joined_to_proposals(labels, [columns(1, 3)]), labels)  # half is not more than half
+    covering = joined_to_proposals(labels, [columns(5, 10)])  # all of class 5, though it is a fifth of the proposal
+    assert (covering[:, 5:] == 5).all() and (covering[:, 2:5] == 3).all()
+    both = joined_to_proposals(labels, [columns(2, 10), columns(2, 5), columns(8, 9)])
+    assert (both[:, 2:5] == 3).all() and (both[:, 8] == 5).all()
+    shrunk = joined_to_proposals(labels, [columns(3, 5)])
+    assert (shrunk[:, 3:5] == 3).all() and (shrunk[1:, 2] == 0).all()
+    assert np.array_equal(joined_to_proposals(labels, []), labels)
+    assert np.array_equal(joined_to_proposals(labels, [np.zeros((4, 10), bool)]), labels)
