@@ -10,6 +10,7 @@ from .archives import (
 )
 from .atomic import (
     atomic_file as atomic_file,
+    atomic_folder as atomic_folder,
     file_sha256 as file_sha256,
     read_text as read_text,
     write_bytes as write_bytes,

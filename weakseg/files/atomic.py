@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -45,6 +46,28 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill, renamed to `path` on success and removed with all that is in it on failure.
+
+    Raises UserError where `path` is there and not empty, which nothing is ever removed from, or cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{_cut(path.name)}.{secrets.token_hex(8)}.weakseg-tmp")
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path}: is there already; delete it or name another folder")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _new(path: str, flags: int) -> int:
