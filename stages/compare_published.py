@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from weakseg.evaluation import foreground_fraction, mean_iou, read_curve
-from weakseg.files import ArrayArchive, read_json, write_bytes, write_json, write_table, write_text
+from weakseg.files import ArrayArchive, read_counts, read_json, write_bytes, write_json, write_table, write_text
 from weakseg.report import (
     Compared,
     Curve,
@@ -51,7 +51,7 @@ def experiment_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
         path = folder / f"{name}.npz"
         if path.is_file():
             archive = ArrayArchive(path)
-            raw, crf = archive["raw/confusion"], archive["crf/confusion"]
+            raw, crf = (read_counts(archive, f"{kind}/confusion") for kind in ("raw", "crf"))
             return {
                 "miou": 100 * mean_iou(raw), "miou_crf": 100 * mean_iou(crf),
                 "foreground": 100 * foreground_fraction(raw), "foreground_crf": 100 * foreground_fraction(crf),
@@ -89,7 +89,7 @@ def seeder_curves(folders: Sequence[Path], names: Sequence[str]) -> dict[str, Cu
 def ground_truth_foreground(folder: Path, bound: str) -> float | None:
     """Per cent of the val pixels that the ground truth calls any foreground class (SEC figure 6's yardstick)."""
     path = folder / f"{bound}.npz"
-    return 100 * foreground_fraction(ArrayArchive(path)["raw/confusion"].T) if path.is_file() else None
+    return 100 * foreground_fraction(read_counts(ArrayArchive(path), "raw/confusion").T) if path.is_file() else None
 
 
 def write_tables(folder: Path, tables: Sequence[list[Compared]], foreground: float | None) -> None:

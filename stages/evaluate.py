@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from weakseg.evaluation import confusion_matrix, image_iou, metrics_of
-from weakseg.files import ImageArchive, read_class_names, read_manifest, write_arrays, write_json
+from weakseg.files import ImageArchive, read_class_names, read_manifest, read_picture, write_arrays, write_json
 from weakseg.runtime import arguments, run
 
 
@@ -19,23 +19,26 @@ def main() -> None:
     ).parse_args()  # fmt: skip
     class_names = read_class_names(paths.classes)
     truth, raw, crf = (ImageArchive(path) for path in (paths.ground_truth, paths.raw, paths.crf))
-    image_ids = [record.image_id for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
-    totals = np.zeros((2, len(class_names), len(class_names)), np.int64)
+    num_classes = len(class_names)
+    val = read_manifest(paths.manifest, "val", num_classes=num_classes)
+    records = [record for record in val if record.image_id in truth]
+    totals = np.zeros((2, num_classes, num_classes), np.int64)
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for image_id in tqdm(image_ids, "evaluation", unit="image", disable=None):
-            target = truth[image_id]
-            both = np.stack([confusion_matrix(target, masks[image_id], len(class_names)) for masks in (raw, crf)])
+        for record in tqdm(records, "evaluation", unit="image", disable=None):
+            target = read_picture(truth, record, range(num_classes))
+            predicted = [read_picture(masks, record, range(num_classes), ignored=False) for masks in (raw, crf)]
+            both = np.stack([confusion_matrix(target, labels, num_classes) for labels in predicted])
             totals[...] += both
-            yield f"{image_id}/iou", np.array([image_iou(confusion) for confusion in both], np.float32)
+            yield f"{record.image_id}/iou", np.array([image_iou(confusion) for confusion in both], np.float32)
         yield "raw/confusion", totals[0]
         yield "crf/confusion", totals[1]
 
     write_arrays(paths.out, arrays())
-    if not image_ids:
+    if not records:
         print("no val photo has a mask: there is nothing to compare with, so all metrics are null")
     metrics = metrics_of(totals[0], totals[1], class_names)
-    write_json(paths.metrics, {"images_with_ground_truth": len(image_ids), **metrics})
+    write_json(paths.metrics, {"images_with_ground_truth": len(records), **metrics})
 
 
 if __name__ == "__main__":

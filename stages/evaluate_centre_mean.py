@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from weakseg.evaluation import CURVE_COLUMNS, PhotoMaps, curve_rows, mean_masks, measured, seeder_metrics
+from weakseg.evaluation import CURVE_COLUMNS, PhotoMaps, curve_rows, mean_masks, measurable, measured, seeder_metrics
 from weakseg.files import ImageArchive, read_class_names, read_manifest, write_json, write_table
 from weakseg.runtime import arguments, run
 
@@ -15,9 +15,9 @@ def main() -> None:
         metrics="JSON to write", curve="CSV to write",
     ).parse_args()  # fmt: skip
     num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
-    known = [record for record in read_manifest(paths.manifest) if record.image_id in truth]
-    masks = mean_masks([record for record in known if record.split == "train"], truth, num_classes)
-    val = [record for record in known if record.split == "val"]
+    train = read_manifest(paths.manifest, "train", num_classes=num_classes)
+    masks = mean_masks([record for record in train if record.image_id in truth], truth, num_classes)
+    val = measurable(read_manifest(paths.manifest, "val", num_classes=num_classes), truth)
 
     def photos() -> Iterator[PhotoMaps]:
         for record in val:

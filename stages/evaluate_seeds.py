@@ -19,7 +19,7 @@ def main() -> None:
     cam, crf = read_keys(f"make_cams.{settings.net}", f"crf.{settings.crf}", options=paths)
     filled(paths, net=settings.net)
     num_classes, truth = len(read_class_names(paths.classes)), ImageArchive(paths.ground_truth)
-    records = [record for record in read_manifest(paths.manifest, "val") if record.image_id in truth]
+    records = evaluation.measurable(read_manifest(paths.manifest, "val", num_classes=num_classes), truth)
     maps = through_network(HeatMapTask(paths.model, cam), records, "heat maps of val photos")
     photos = ((record, *found) for record, found in zip(records, maps, strict=True))
     refined_by = crf and crf_params(crf)

@@ -13,7 +13,8 @@ def main() -> None:
         guide_metrics="JSON to write",
     ).parse_args()  # fmt: skip
     settings: EvaluateSupervision = read_keys("evaluate_supervision", options=paths)
-    num_classes, records = len(read_class_names(paths.classes)), read_manifest(paths.manifest, "train")
+    num_classes = len(read_class_names(paths.classes))
+    records = read_manifest(paths.manifest, "train", num_classes=num_classes)
     truth = ImageArchive(paths.ground_truth)
     write_json(paths.cue_metrics, supervision_metrics(ArrayArchive(paths.cues), records, truth, num_classes, "cues"))
     sources = {"seeds": paths.seeds} | {rule: paths.guides / f"{rule}.zip" for rule in settings.guides}

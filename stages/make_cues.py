@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from weakseg.files import ArrayArchive, cue_arrays, read_class_names, read_manifest, read_maps, write_arrays
+from weakseg.files import (
+    ArrayArchive,
+    cue_arrays,
+    read_cams,
+    read_class_names,
+    read_gradient,
+    read_manifest,
+    write_arrays,
+)
 from weakseg.images import upsample_aligned
 from weakseg.runtime import arguments, filled, run
 from weakseg.settings import MakeCues, read_keys
@@ -22,20 +29,19 @@ def main() -> None:
     settings: MakeCues = read_keys("make_cues", options=paths)
     filled(paths, foreground_net=settings.foreground_net, background_net=settings.background_net)
     num_classes, side = len(read_class_names(paths.classes)), settings.grid
-    image_ids = [record.image_id for record in read_manifest(paths.manifest, "train")]
+    records = read_manifest(paths.manifest, "train", num_classes=num_classes)
     cams, gradients = ArrayArchive(paths.foreground), ArrayArchive(paths.background)
-    grids = (upsample_aligned(read_maps(cams, image_id)[1], side, side) for image_id in image_ids)
+    grids = (upsample_aligned(read_cams(cams, record)[1], side, side) for record in records)
     threshold = chosen_threshold(settings.foreground, grids, "foreground cues")
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for image_id in tqdm(image_ids, "cues", unit="image", disable=None):
-            labels, maps = read_maps(cams, image_id)
+        for record in tqdm(records, "cues", unit="image", disable=None):
+            labels, maps = read_cams(cams, record)
             foreground = foreground_cues(upsample_aligned(maps, side, side), threshold)
-            gradient = upsample_aligned(read_maps(gradients, image_id)[1], side, side)[0]
+            gradient = upsample_aligned(read_gradient(gradients, record)[None], side, side)[0]
             background = background_cues(gradient, settings.background_fraction, settings.median_size)
-            yield from cue_arrays(
-                image_id, resolve_conflicts(foreground, labels.astype(np.int64), background, num_classes)
-            )
+            cues = resolve_conflicts(foreground, labels, background, num_classes)
+            yield from cue_arrays(record.image_id, cues)
 
     write_arrays(paths.out, arrays())
 

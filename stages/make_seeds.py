@@ -2,7 +2,7 @@
 
 from weakseg.batch import write_archive
 from weakseg.crf import crf_params
-from weakseg.files import ArrayArchive, label_image, read_manifest, read_maps
+from weakseg.files import ArrayArchive, label_image, read_cams, read_manifest
 from weakseg.runtime import arguments, filled, run
 from weakseg.settings import MakeSeeds, read_keys
 from weakseg.supervision import PhotoSeeds, chosen_threshold
@@ -17,7 +17,7 @@ def main() -> None:
     crf = read_keys(f"crf.{settings.crf}", options=paths)
     filled(paths, net=settings.net)
     records, cams = read_manifest(paths.manifest, "train"), ArrayArchive(paths.cams)
-    maps = (read_maps(cams, record.image_id)[1] for record in records)
+    maps = (read_cams(cams, record)[1] for record in records)
     threshold = chosen_threshold(settings.foreground, maps, "seeds")
     write_archive(
         paths.out, records, PhotoSeeds(cams, threshold, crf and crf_params(crf)), lambda _, seeds: label_image(seeds),

@@ -18,7 +18,8 @@ def main() -> None:
     settings: TrainClassifier
     settings, random_seed = read_keys("train_classifier.{name}", "random_seed", options=paths)
 
-    class_names, records = read_class_names(paths.classes), read_manifest(paths.manifest)
+    class_names = read_class_names(paths.classes)
+    records = read_manifest(paths.manifest, num_classes=len(class_names))
     torch.manual_seed(random_seed)  # of the new layers
     network = build_classifier(
         settings.network, settings.backbone, len(class_names) - 1, settings.dropout, **settings.vgg16.model_dump()

@@ -16,13 +16,13 @@ def main() -> None:
     ).parse_args()  # fmt: skip
     settings: TrainSaliency
     settings, random_seed = read_keys("train_saliency", "random_seed", options=paths)
-    images = {record.image_id: record.image for record in read_saliency_manifest(paths.manifest)}
+    records = read_saliency_manifest(paths.manifest)
 
     torch.manual_seed(random_seed)  # of the new layers
     network = build_segmenter(settings.head, settings.backbone, 2, settings.dropout)
     start = paths.pretrained / settings.pretrained
     load_pretrained(network, settings.backbone, start, settings.fc_from_pretrained)
-    samples = SaliencySamples(images, ImageArchive(paths.masks), settings.input_px, settings.augmentation, STRIDE)
+    samples = SaliencySamples(records, ImageArchive(paths.masks), settings.input_px, settings.augmentation, STRIDE)
     job = Run.of(
         paths.model, settings.training, random_seed, paths.log, paths.checkpoints, depends_on=[settings.model_dump()],
         files={"manifest": paths.manifest, "masks": paths.masks, "start": start},

@@ -25,7 +25,7 @@ def main() -> None:
     loss, crf = read_keys(f"losses.{chosen.loss}", f"crf.{chosen.crf}", options=paths)
     filled(paths, supervision=chosen.supervision, start_from=settings.start_from)
     class_names, archive = read_class_names(paths.classes), open_archive(paths.supervision)
-    records = read_manifest(paths.manifest, "train")
+    records = read_manifest(paths.manifest, "train", num_classes=len(class_names))
     check_complete(archive, records)
 
     torch.manual_seed(random_seed)  # of the new layers

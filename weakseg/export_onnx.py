@@ -4,4 +4,4 @@ from weakseg.inference import export_onnx
 from weakseg.runtime import run
 
 if __name__ == "__main__":
-    run(export_onnx)
+    run(export_onnx, alone=False)

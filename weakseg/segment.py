@@ -4,4 +4,4 @@ from weakseg.inference import segment_photos
 from weakseg.runtime import run
 
 if __name__ == "__main__":
-    run(segment_photos)
+    run(segment_photos, alone=False)

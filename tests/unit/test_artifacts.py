@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import secrets
 import subprocess
 import sys
 import time
@@ -263,14 +264,55 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, kind: str
     assert path.read_bytes() == b"what was there"
 
 
-def test_what_killed_writers_left_is_removed_and_what_others_are_writing_is_not(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for name in (f".x.npz.{dead.pid}.tmp", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"):
+def test_abandoned_files_are_removed_by_age_and_only_ours(tmp_path: Path) -> None:
+    old, new, foreign = f".x.npz.{'0' * 16}.weakseg-tmp", f".y.{'1' * 16}.weakseg-tmp", ".x.npz.4711.tmp"
+    link = f".z.{'2' * 16}.weakseg-tmp"
+    for name in (old, new, foreign):
         (tmp_path / name).touch()
+    (tmp_path / link).symlink_to(tmp_path / new)
+    two_days_ago = time.time() - 2 * 24 * 3600
+    for name in (old, foreign, link):
+        os.utime(tmp_path / name, (two_days_ago, two_days_ago), follow_symlinks=False)
     write_text(tmp_path / "x.npz", "new")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"x.npz", f".x.npz.{os.getppid()}.tmp", f".y.npz.{dead.pid}.tmp", ".x.npz.notes.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"x.npz", new, foreign, link}
+
+
+def test_a_folder_is_looked_through_once_not_at_each_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or scan(folder))  # type: ignore[func-returns-value]
+    for number in range(3):
+        write_text(tmp_path / f"{number}.txt", "text")
+    assert looked == [tmp_path]
+
+
+def test_names_that_others_lay_in_wait_with_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone who may write to the folder guesses the temporary name and makes it a link to the user's own file."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    victim.chmod(0o600)
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "0" * 16)
+    (tmp_path / f".x.{'0' * 16}.weakseg-tmp").symlink_to(victim)
+    with pytest.raises(UserError, match=r"x: cannot be written .*exists"):
+        write_text(tmp_path / "x", "text")
+    assert victim.read_text() == "precious" and victim.stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_get_the_mode_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "x", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127):
+        write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
 
 
 def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,8 +332,10 @@ def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "fsync", seen_fsync)
     monkeypatch.setattr(os, "replace", seen_replace)
     write_text(tmp_path / "x", "new")
-    temporary = str(tmp_path / f".x.{os.getpid()}.tmp")
-    assert calls == [("fsync", temporary), ("replace", str(tmp_path / "x")), ("fsync", str(tmp_path))]
+    assert [kind for kind, _ in calls] == ["fsync", "replace", "fsync"]
+    assert Path(calls[0][1]).name.startswith(".x.") and calls[1:] == [
+        ("replace", str(tmp_path / "x")), ("fsync", str(tmp_path)),
+    ]  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -406,7 +407,7 @@ def test_folder_with_labels_and_nothing_else(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert scan.records[0].image == f"{tmp_path.as_posix()}/deep/er/b.png"
     assert scan.label_counts == {"train": {"labels file": 2}}
-    assert scan.notes == (f"1 photos below {tmp_path} have no tag in {tmp_path / 'labels.csv'} and are left out",)
+    assert scan.notes[0] == f"1 photos below {tmp_path} have no tag in {tmp_path / 'labels.csv'} and are left out"
 
 
 def test_folder_with_splits_masks_and_val_list(tmp_path: Path) -> None:
@@ -530,3 +531,66 @@ def test_real_voc_photos() -> None:
     counts = {label: sum(record.labels == (label,) for record in train) for label in animals}
     assert counts == dict.fromkeys(animals, 150)  # what the data's README promises
     assert all(max(record.width, record.height) <= 320 for record in scan.records)
+
+
+# --- what is sound and looks like a mistake --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", ["owl tree", "owl,tree", "owl;tree", "owl; tree", "owl | tree", " owl,  ,tree "])
+def test_tags_may_be_separated_by_spaces_commas_semicolons_or_bars(tmp_path: Path, written: str) -> None:
+    write_photo(tmp_path / "a.jpg")
+    write_labels(tmp_path, [("a", written)])
+    scan = scan_folder(tmp_path)
+    assert scan.class_names == ["background", "owl", "tree"] and scan.records[0].labels == (1, 2)
+
+
+def test_tags_apart_by_commas_without_quotes_are_told(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_text("image_id,labels\na,owl,tree\n")
+    with pytest.raises(UserError, match=r"labels\.csv, line 2: more cells .* put them in quotes"):
+        scan_folder(tmp_path)
+
+
+def test_accents_written_either_way_are_one_class_and_one_photo(tmp_path: Path) -> None:
+    nfc, nfd = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    write_photo(tmp_path / f"{nfd}.jpg")
+    write_photo(tmp_path / "b.jpg")
+    write_mask(tmp_path / "masks" / f"{nfd}.png", [0, 1])
+    write_labels(tmp_path, [(nfc, nfc), ("b", nfd)])
+    scan = scan_folder(tmp_path)
+    assert scan.class_names == ["background", nfc]
+    assert [(record.image_id, record.labels) for record in scan.records] == [(nfc, (1,)), ("b", (1,))]
+    assert scan.records[0].mask == f"{tmp_path.as_posix()}/masks/{nfd}.png"
+    folders = tmp_path / "folders"
+    for number, tag in enumerate((nfc, nfd)):
+        write_photo(folders / tag / f"{number}.jpg", number)
+    assert scan_folder(folders).class_names == ["background", nfc]
+
+
+def test_photos_of_every_suffix_are_read_and_other_files_counted(tmp_path: Path) -> None:
+    write_photo(tmp_path / "owl" / "a.jpg")
+    for suffix in ("jfif", "avif", "webp"):
+        kind = {"jfif": "JPEG"}.get(suffix, suffix.upper())
+        Image.new("RGB", (20, 20), "red").save(tmp_path / "owl" / f"{suffix}.{suffix}", kind)
+    for name in ("x.heic", "y.HEIC", "film.mov", "notes.txt", ".hidden.heic"):
+        (tmp_path / "owl" / name).write_bytes(b"x")
+    scan = scan_folder(tmp_path)
+    assert sorted(record.image_id for record in scan.records) == ["a", "avif", "jfif", "webp"]
+    (note,) = [note for note in scan.notes if "of no kind that is read" in note]
+    assert "3 files" in note and "2 .heic, 1 .mov" in note
+
+
+def test_classes_that_look_like_slips_are_remarked_on(tmp_path: Path) -> None:
+    for number in range(9):
+        write_photo(tmp_path / f"{number}.jpg", number)
+    tags = ["dog", "dog", "dog", "dogs", "Dog", "sofa", "sofa", "sofa", "lamp"]
+    write_labels(tmp_path, [(str(number), tag) for number, tag in enumerate(tags)])
+    notes = scan_folder(tmp_path).notes
+    assert "only one training photo shows Dog, dogs, lamp" in notes
+    assert (
+        "likely typo: 'Dog' (1 photos) and 'dog' (3)" in notes
+        and "likely typo: 'dog' (3 photos) and 'dogs' (1)" in notes
+    )
+    assert not any("sofa" in note for note in notes)
+    named = scan_folder(tmp_path, class_names=["dog", "dogs", "Dog", "sofa", "lamp", "zebra"]).notes
+    assert "no training photo shows zebra: nothing can be learnt about it" in named

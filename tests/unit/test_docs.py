@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from docs import draw_pipeline
-from weakseg.settings.choices import backbones
+from weakseg.settings.types import backbones
 from weakseg.settings.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]

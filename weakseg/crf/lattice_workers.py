@@ -70,7 +70,10 @@ class _Worker:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, "-m", "weakseg.crf.lattice_workers"]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        # A session of its own: a signal to the job's group (Slurm's, Ctrl-C) lets the training finish its step first.
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+        )
 
     def solve(self, images: Photo, scores: Maps, params: CRFParams, min_prob: float) -> Maps:
         if self._process is not None and self._process.poll() is not None:
@@ -155,7 +158,8 @@ def start_batch(
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; its end closes our input
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle; its end closes our input
+        signal.signal(number, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not mix with the replies
     _serve(sys.stdin.buffer, replies)

@@ -9,6 +9,7 @@ from pathlib import Path
 from weakseg.datasets.label_files import (
     SPLITS,
     LabelRow,
+    composed,
     declared_class_names,
     image_id_problem,
     read_image_ids,
@@ -16,6 +17,7 @@ from weakseg.datasets.label_files import (
     report_unknown_classes,
     with_background,
 )
+from weakseg.datasets.remarks import unread_files
 from weakseg.datasets.scanning import (
     Candidate,
     PhotoIndex,
@@ -63,7 +65,7 @@ def scan_folder(
             candidates.append(Candidate(image_id, row.split, image, mask, source, row.labels))
     left_out = len(photos.keys() - rows.keys())
     notes = (f"{left_out} photos below {root} have no tag in {table} and are left out",) if left_out else ()
-    return finish_scan(root, candidates, names, problems, notes)
+    return finish_scan(root, candidates, names, problems, (*notes, *unread_files(root, masks_folder)))
 
 
 def _tagged_photos(
@@ -86,7 +88,8 @@ def _tagged_photos(
 def _without_suffix(image_id: str, photos: PhotoIndex) -> str:
     """The stem where the id is a photo's whole file name."""
     stem = Path(image_id).stem
-    return stem if image_id not in photos and any(p.name == image_id for p in photos.get(stem, [])) else image_id
+    known = any(composed(path.name) == image_id for path in photos.get(stem, []))
+    return stem if image_id not in photos and known else image_id
 
 
 def _scan_tag_folders(root: Path, masks_folder: str, problems: Problems) -> tuple[PhotoIndex, dict[str, LabelRow]]:
@@ -101,7 +104,7 @@ def _scan_tag_folders(root: Path, masks_folder: str, problems: Problems) -> tupl
         if not in_folder:
             problems.add(f"{root / tag!s}: no photos lie directly in this tag's folder")
         for image_id, paths in in_folder.items():
-            _add_tagged(root, tag, image_id, paths, photos, rows, problems)
+            _add_tagged(root, composed(tag), image_id, paths, photos, rows, problems)
     loose = photos_in_folder(root, Path(), problems)
     return {**loose, **photos}, dict(sorted(rows.items()))
 

@@ -24,6 +24,11 @@ MAX_XML_BYTES = 1 << 20
 SPLITS = ("train", "val", "test")
 
 
+def composed(text: str) -> str:
+    """The text with accents as one character each (NFC): some systems write file names with them apart (NFD)."""
+    return unicodedata.normalize("NFC", text)
+
+
 def text_problem(text: str) -> str | None:
     """Why `text` cannot stand in a file of ours: control characters, line separators, broken UTF-8."""
     bad = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")), None)
@@ -50,7 +55,7 @@ def read_image_ids(path: Path, problems: Problems, may_be_empty: bool = False) -
     or, unless it `may_be_empty`, holds no id.
     """
     image_ids: dict[str, int] = {}
-    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), 1)]
+    lines = [(number, composed(line.strip())) for number, line in enumerate(read_text(path).split("\n"), 1)]
     for number, image_id in lines:
         if not image_id:
             continue
@@ -75,7 +80,8 @@ class LabelRow:
 
 
 def read_labels_file(path: Path, problems: Problems) -> dict[str, LabelRow]:
-    """Rows by image id of a CSV with the columns image_id, labels (separated by spaces) and perhaps split.
+    """Rows by image id of a CSV with the columns image_id, labels (separated by spaces, or in quotes by commas or
+    semicolons) and perhaps split.
 
     Other columns do not matter. Faulty rows become problems and are left out. Raises UserError where the file cannot
     be read as UTF-8 or lacks a column.
@@ -100,9 +106,9 @@ def _add_label_row(
 ) -> None:
     where = f"{path}, line {line}"
     if len(cells) > len(header):
-        problems.add(f"{where}: more cells than the first line has; separate labels by spaces, not commas")
+        problems.add(f"{where}: more cells than the first line has; separate labels by spaces, or put them in quotes")
         return
-    row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
+    row = dict(zip(header, (composed(cell.strip()) for cell in cells), strict=False))
     image_id, split = row.get("image_id", ""), row.get("split", "")
     if problem := image_id_problem(image_id):
         problems.add(f"{where}: id {image_id!a} {problem}")
@@ -111,7 +117,7 @@ def _add_label_row(
     elif split and split not in SPLITS:
         problems.add(f"{where}: split {split!a} of {image_id!r} is none of {', '.join(SPLITS)}")
     else:
-        labels = tuple(dict.fromkeys(row.get("labels", "").split()))
+        labels = tuple(dict.fromkeys(filter(None, re.split(r"[\s,;|]+", row.get("labels", "")))))
         rows[image_id] = LabelRow(labels, split, line)
 
 
@@ -137,7 +143,7 @@ def read_annotation(path: Path) -> tuple[str, ...]:
             content = file.read(MAX_XML_BYTES + 1)
         if len(content) > MAX_XML_BYTES:
             raise UserError(f"{path}: is larger than {MAX_XML_BYTES} bytes; no VOC annotation is")
-        return tuple(dict.fromkeys(name.strip() for name in _object_names(content)))
+        return tuple(dict.fromkeys(composed(name.strip()) for name in _object_names(content)))
     except (OSError, expat.ExpatError, LookupError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a VOC annotation ({error})") from None
 
@@ -172,7 +178,7 @@ def with_background(names: Sequence[str], where: str) -> list[str]:
 
     Raises UserError naming `where` for empty, repeated or unprintable names, none at all, or more than 254.
     """
-    foreground = [name.strip() for name in names]
+    foreground = [composed(name.strip()) for name in names]
     if foreground[:1] == [BACKGROUND]:
         del foreground[0]
     if not foreground:

@@ -1,6 +1,7 @@
 """Finding the photos of a data set and looking at each of them once, in parallel, for records or for faults."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from weakseg.datasets.label_files import SPLITS, read_annotation, text_problem
+from weakseg.datasets.label_files import SPLITS, composed, read_annotation, text_problem
+from weakseg.datasets.remarks import class_remarks
 from weakseg.errors import Problems, UserError
 from weakseg.files import IGNORE_INDEX, Record
 from weakseg.images import PHOTO_SUFFIXES, PhotoFacts, inspect_photo, read_mask
@@ -30,7 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-PhotoIndex = dict[str, list[Path]]  # stem → photos of that stem, relative to the data folder
+PhotoIndex = dict[str, list[Path]]  # stem (NFC) → photos of that stem, relative to the data folder
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def find_file(root: Path, name: Path | str, lists: Path | None = None) -> Path:
 
 def existing(path: Path) -> Path | None:
     """`path`, or None where nothing has that name; a broken link counts as there and fails when it is read."""
-    return path if os.path.lexists(path) else None
+    forms = (unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((path.with_name(name) for name in forms if os.path.lexists(path.with_name(name))), None)
 
 
 def is_photo_name(name: str) -> bool:
@@ -116,7 +119,7 @@ def photos_below(root: Path, without: str) -> PhotoIndex:
 def _by_stem(paths: Iterable[Path]) -> PhotoIndex:
     index: PhotoIndex = {}
     for path in paths:
-        index.setdefault(path.stem, []).append(path)
+        index.setdefault(composed(path.stem), []).append(path)
     return index
 
 
@@ -224,7 +227,7 @@ def finish_scan(
     records = [record for record, _ in checked if record]
     counts = {split: dict(Counter(c.source for c in candidates if c.split == split)) for split in SPLITS}
     counts = {split: by_source for split, by_source in counts.items() if by_source}
-    return Scan(records, names, _labels_source(counts), counts, notes)
+    return Scan(records, names, _labels_source(counts), counts, (*notes, *class_remarks(records, names)))
 
 
 def _labels_source(counts: Mapping[str, Mapping[str, int]]) -> str:

@@ -11,6 +11,7 @@ from weakseg.datasets.label_files import (
     report_unknown_classes,
     with_background,
 )
+from weakseg.datasets.remarks import unread_files
 from weakseg.datasets.scanning import (
     Candidate,
     Scan,
@@ -60,7 +61,7 @@ def scan_voc(
     ).items():
         if image := find_photo(root, photos, image_id, f"the {split} list", problems):
             candidates.append(_voc_candidate(root, image_id, split, image, rows))
-    return finish_scan(root, candidates, names, problems)
+    return finish_scan(root, candidates, names, problems, unread_files(root / "JPEGImages"))
 
 
 def _voc_ids(root: Path, names: Mapping[str, str | None], lists: Path | None, problems: Problems) -> dict[str, str]:

@@ -12,6 +12,7 @@ from .saliency_quality import SaliencyIou as SaliencyIou, saliency_metrics as sa
 from .seed_quality import (
     PhotoMaps as PhotoMaps,
     mean_masks as mean_masks,
+    measurable as measurable,
     measured as measured,
     seeder_metrics as seeder_metrics,
 )

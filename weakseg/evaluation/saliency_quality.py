@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weakseg.files import IGNORE_INDEX, ImageArchive, Record
+from weakseg.files import IGNORE_INDEX, ImageArchive, Record, read_picture
 from weakseg.supervision import salient
 
 GOOD_IOU = 0.6
@@ -35,8 +35,8 @@ class SaliencyIou:
     threshold: float
 
     def __call__(self, record: Record) -> float:
-        salient_pixels = salient(self.threshold, self.saliency, record.image_id)
-        return foreground_iou(self.truth[record.image_id], salient_pixels)
+        salient_pixels = salient(self.threshold, self.saliency, record)
+        return foreground_iou(read_picture(self.truth, record), salient_pixels)
 
 
 def saliency_metrics(ious: Sequence[float]) -> dict[str, Any]:

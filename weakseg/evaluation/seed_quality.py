@@ -7,7 +7,6 @@ one photo with its maps in each worker; it does not grow with the number of phot
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,22 @@ from weakseg.batch import map_images
 from weakseg.cams import refined_scores, seed_scores
 from weakseg.crf import CRFParams
 from weakseg.evaluation.precision_recall import PrecisionRecallCurve, ScoreHistograms, mean_precision, precision_above
-from weakseg.files import ImageArchive, Record
-from weakseg.images import read_photo, resize_aligned
+from weakseg.files import ImageArchive, Record, read_picture
+from weakseg.images import read_record, resize_aligned
 
 PhotoMaps = tuple[Record, npt.NDArray[np.intp], npt.NDArray[np.float32]]  # photo, class ids (L,), heat maps (L, h, w)
 
 
 MEAN_MASK_SIDE = 65  # cells of the centre-mean baseline's masks
+
+
+def measurable(records: Sequence[Record], truth: ImageArchive) -> list[Record]:
+    """The photos with ground truth and tags: without tags a seeder finds nothing, whatever the photo shows."""
+    known = [record for record in records if record.image_id in truth]
+    tagged = [record for record in known if record.labels]
+    if len(tagged) < len(known):
+        print(f"{len(known) - len(tagged)} photos with ground truth have no tags; they are left out")
+    return tagged
 
 
 def measured(
@@ -44,9 +52,9 @@ def _of_photo(
     if crf is None:
         classes, scores = seed_scores(maps, labels, record.height, record.width)
     else:
-        classes, scores = refined_scores(read_photo(Path(record.image)), maps, labels, background_score, crf)
+        classes, scores = refined_scores(read_record(record), maps, labels, background_score, crf)
     histograms = ScoreHistograms(num_classes)
-    histograms.update(truth[record.image_id], classes, scores)
+    histograms.update(read_picture(truth, record, range(num_classes)), classes, scores)
     return histograms
 
 
@@ -71,7 +79,7 @@ def mean_masks(records: Sequence[Record], truth: ImageArchive, num_classes: int)
     totals = np.zeros((num_classes - 1, MEAN_MASK_SIDE, MEAN_MASK_SIDE), np.float64)
     photos = np.zeros(num_classes - 1, np.int64)
     for record in records:
-        target = truth[record.image_id]
+        target = read_picture(truth, record, range(num_classes))
         for label in np.intersect1d(target, np.arange(1, num_classes)).tolist():
             mask = (target == label).astype(np.float32)
             totals[label - 1] += resize_aligned(mask, MEAN_MASK_SIDE, MEAN_MASK_SIDE)

@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from weakseg.evaluation.precision_recall import LabelCounts, count_labels, mean_precision_and_recall
-from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, has_target, read_target
+from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, has_target, read_picture, read_target
 from weakseg.images import resize_nearest
 
 
@@ -22,11 +22,11 @@ def supervision_metrics(
     records = [record for record in records if record.image_id in truth or has_target(archive, record.image_id)]
     counts, shares, with_truth = LabelCounts.zeros(num_classes), np.zeros(3), 0
     for record in tqdm(records, f"quality of {name}", unit="image", disable=None):
-        labels = read_target(archive, record.image_id)
+        labels = read_target(archive, record, num_classes)
         ignored = labels == IGNORE_INDEX
         shares += [((labels > 0) & ~ignored).mean(), (labels == 0).mean(), ignored.mean()]
         if record.image_id in truth:
-            target = resize_nearest(truth[record.image_id], *labels.shape)
+            target = resize_nearest(read_picture(truth, record, range(num_classes)), *labels.shape)
             counts += count_labels(target, labels, num_classes)
             with_truth += 1
     foreground, background, unknown = (100 * shares / max(len(records), 1)).tolist()

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 from weakseg.errors import Problems
-from weakseg.files import BACKGROUND, VOC_CLASSES, ImageArchive, Record, atomic_path, label_image, png_bytes
+from weakseg.files import BACKGROUND, VOC_CLASSES, ImageArchive, Record, atomic_file, label_image, png_bytes
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -50,7 +50,7 @@ def _check_mask(record: Record, masks: ImageArchive, problems: Problems) -> None
 
 def write_submission(path: Path, records: Sequence[Record], masks: ImageArchive) -> None:
     """The masks as a tar, in alphabetical order; equal masks give equal bytes."""
-    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
+    with atomic_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for image_id in sorted(record.image_id for record in records):
             content = png_bytes(label_image(masks[image_id]))
             entry = tarfile.TarInfo(f"{FOLDER}/{image_id}.png")

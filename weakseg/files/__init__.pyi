@@ -9,7 +9,8 @@ from .archives import (
     write_images as write_images,
 )
 from .atomic import (
-    atomic_path as atomic_path,
+    atomic_file as atomic_file,
+    atomic_folder as atomic_folder,
     file_sha256 as file_sha256,
     read_text as read_text,
     write_bytes as write_bytes,
@@ -36,8 +37,12 @@ from .maps import (
     has_target as has_target,
     map_arrays as map_arrays,
     open_archive as open_archive,
+    read_cams as read_cams,
+    read_counts as read_counts,
     read_cues as read_cues,
+    read_gradient as read_gradient,
     read_maps as read_maps,
+    read_picture as read_picture,
     read_target as read_target,
 )
 from .tables import (

@@ -23,7 +23,7 @@ from numpy.lib import format as npy_format
 from PIL import Image
 
 from weakseg.errors import UserError
-from weakseg.files.atomic import atomic_path
+from weakseg.files.atomic import atomic_file
 from weakseg.files.zip_index import ZipIndex
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip entry can carry
@@ -38,7 +38,7 @@ DAMAGED = (  # what reading a damaged zip can raise; RuntimeError and ValueError
 
 
 def _write_archive(path: Path, entries: Iterable[tuple[str, bytes]], compression: int) -> None:
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", compression, compresslevel=1) as archive:
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
         for name, content in entries:
             info = zipfile.ZipInfo(name, FIXED_TIME)
             info.compress_type = compression

@@ -3,22 +3,23 @@ from .photos import (
     PHOTO_SUFFIXES as PHOTO_SUFFIXES,
     PhotoFacts as PhotoFacts,
     inspect_photo as inspect_photo,
+    photo_of as photo_of,
     read_mask as read_mask,
     read_photo as read_photo,
     read_record as read_record,
 )
 from .resizing import (
     SNAP_STRIDE as SNAP_STRIDE,
+    enlarge_labels as enlarge_labels,
     grid_side as grid_side,
     input_size as input_size,
     rescale as rescale,
     resize_aligned as resize_aligned,
     resize_nearest as resize_nearest,
-    resized as resized,
     upsample_aligned as upsample_aligned,
     warp_square as warp_square,
 )
-from .tensors import as_image_tensor as as_image_tensor, as_map_tensor as as_map_tensor
+from .tensors import as_image_tensor as as_image_tensor, as_map_tensor as as_map_tensor, resized as resized
 from .transforms import (
     classifier_input as classifier_input,
     crop_area as crop_area,

@@ -6,10 +6,12 @@ first frame counts. Any size from 1x1 px up is read. Before anything is decoded,
 against a limit (decompression bombs). An orientation that cannot be read counts as upright, as in other viewers.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,15 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from weakseg.errors import UserError
-from weakseg.files import IGNORE_INDEX, Record, file_sha256
+from weakseg.files import IGNORE_INDEX, Record, SaliencyRecord, file_sha256
 
 MAX_PIXELS = 100_000_000
 
 
-PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
 
 _ORIENTATION_TAG = 0x0112
@@ -54,28 +56,36 @@ class PhotoFacts:
     sha256: str
 
 
-def read_photo(path: Path | str, max_side_px: int | None = None, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+def read_photo(
+    path: Path | str, max_side_px: int | None = None, max_pixels: int = MAX_PIXELS, sha256: str = ""
+) -> npt.NDArray[np.uint8]:
     """The photo as upright uint8 RGB (H, W, 3).
 
     With `max_side_px` a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its longer side stays at least
     `max_side_px`; other formats come in full size. The caller resizes from there. Raises UserError naming the file
-    where it is missing, empty, truncated, damaged, in no known format, or of more than `max_pixels` pixels.
-    Pillow's own limit (179 million pixels) holds as well.
+    where it is missing, empty, truncated, damaged, in no known format, of more than `max_pixels` pixels, or, where
+    `sha256` is given, of another content. Pillow's own limit (179 million pixels) holds as well.
     """
-    with _opened(Path(path), PHOTO_FORMATS, max_pixels) as image:
+    with _opened(Path(path), PHOTO_FORMATS, max_pixels, sha256) as image:
         if image.mode in ("I", "F"):
             raise UserError(f"{path}: has 32-bit pixels of no set range; save it with 8 or 16 bits")
-        upright_by = _UPRIGHT_BY.get(_orientation(image))
         if max_side_px is not None:
             _reduce_jpeg(image, max_side_px)
-        image.load()
-        rgb = _to_rgb(image)
-        return np.array(rgb if upright_by is None else rgb.transpose(upright_by), np.uint8)
+        return photo_of(image)
 
 
-def read_record(record: Record) -> npt.NDArray[np.uint8]:
-    """The photo of one of the manifest's records, as `read_photo` gives it."""
-    return read_photo(Path(record.image))
+def read_record(record: Record | SaliencyRecord, max_side_px: int | None = None) -> npt.NDArray[np.uint8]:
+    """The photo of one of a manifest's records, as `read_photo` gives it: refused where it is no longer the one that the
+    manifest was written for."""
+    return read_photo(record.image, max_side_px, sha256=record.sha256)
+
+
+def photo_of(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Upright uint8 RGB (H, W, 3) of any picture that Pillow has opened or made."""
+    upright_by = _UPRIGHT_BY.get(_orientation(image))
+    image.load()
+    rgb = _to_rgb(image)
+    return np.array(rgb if upright_by is None else rgb.transpose(upright_by), np.uint8)
 
 
 def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:
@@ -106,11 +116,11 @@ def read_mask(path: Path | str, num_classes: int, max_pixels: int = MAX_PIXELS) 
 
 
 @contextmanager
-def _opened(path: Path, formats: tuple[str, ...], max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Path, formats: tuple[str, ...], max_pixels: int, sha256: str = "") -> Iterator[Image.Image]:
     """The picture with its header read; whatever goes wrong here or in the caller's body becomes a UserError."""
     try:
         _require_content(path)
-        with Image.open(path, formats=formats) as image:
+        with Image.open(_checked(path, sha256) if sha256 else path, formats=formats) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise UserError(
@@ -126,6 +136,15 @@ def _opened(path: Path, formats: tuple[str, ...], max_pixels: int) -> Iterator[I
     except Exception as error:  # on damaged bytes, decoders raise nearly everything
         reason = str(error) or type(error).__name__
         raise UserError(f"{path}: cannot be decoded ({reason}); truncated or damaged? replace or remove it") from error
+
+
+def _checked(path: Path, sha256: str) -> BytesIO:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{path}: changed since the manifest was written; run `dvc repro`, which prepares the data again"
+        )
+    return BytesIO(content)
 
 
 def _require_content(path: Path) -> None:

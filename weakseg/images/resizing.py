@@ -5,10 +5,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from weakseg.arrays import LabelMap, Maps, Photo
-from weakseg.images.tensors import as_image_tensor
 
 cv2.setNumThreads(0)  # parallelism is over images, in processes
 
@@ -48,6 +46,17 @@ def rescale(image: Photo, factor: float) -> Photo:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method))
 
 
+def enlarge_labels(labels: LabelMap, height: int, width: int) -> LabelMap:
+    """(h, w) → (height, width): each pixel takes the nearest one's class, pixel centres at half integers."""
+    if labels.shape == (height, width):
+        return labels
+    rows, columns = (
+        ((np.arange(side) + 0.5) * small / side).astype(np.intp)
+        for side, small in zip((height, width), labels.shape, strict=True)
+    )
+    return np.ascontiguousarray(labels[rows[:, None], columns])
+
+
 def grid_side(length_px: int, stride: int) -> int:
     """The smallest side ≥ length_px of the form stride·k + 1."""
     return -(-(length_px - 1) // stride) * stride + 1
@@ -70,14 +79,6 @@ def input_size(height: int, width: int, side_px: float, geometry: str) -> tuple[
 
 def _snap(length_px: float) -> int:
     return max(round((length_px - 1) / SNAP_STRIDE), 2) * SNAP_STRIDE + 1
-
-
-def resized(image: npt.NDArray[np.uint8], height: int, width: int) -> Tensor:
-    """(1, 3, height, width) uint8; area-averaged when shrinking."""
-    shrinks = height < image.shape[0] and width < image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    pixels = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
-    return as_image_tensor(pixels).unsqueeze(0)
 
 
 def upsample_aligned(maps: npt.NDArray[np.floating], height: int, width: int) -> Maps:

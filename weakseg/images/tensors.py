@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,3 +15,11 @@ def as_image_tensor(image: npt.NDArray[np.uint8]) -> torch.Tensor:
 
 def as_map_tensor(array: npt.NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def resized(image: npt.NDArray[np.uint8], height: int, width: int) -> torch.Tensor:
+    """(1, 3, height, width) uint8; area-averaged when shrinking."""
+    shrinks = height < image.shape[0] and width < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    pixels = np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+    return as_image_tensor(pixels).unsqueeze(0)

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from weakseg.arrays import LabelMap, Maps, Photo
+from weakseg.errors import UserError
 from weakseg.files import ArrayArchive, Record, map_arrays, read_maps
 from weakseg.images import read_record, upsample_aligned
 
+MOST_PADDING_PX = 4200  # on each side: the largest input_px, and what snapping adds
 PROB_FLOOR = 1e-5  # of the unary probabilities at test time, as in SEC's released code
 
 
@@ -48,11 +50,15 @@ def grid_arrays(image_id: str, grid: GridScores) -> Iterator[tuple[str, npt.NDAr
     yield f"{image_id}/extent", np.array(grid.extent, np.uint32)
 
 
-def read_grid(archive: ArrayArchive, image_id: str) -> GridScores:
-    """One photo's scores as stage `predict` wrote them."""
-    _, scores = read_maps(archive, image_id)
-    height, width = (int(side) for side in archive[f"{image_id}/extent"])
-    return GridScores(scores, (height, width))
+def read_grid(archive: ArrayArchive, record: Record) -> GridScores:
+    """One photo's scores as stage `predict` wrote them. Raises UserError for what fits no such photo."""
+    labels, scores = read_maps(archive, record.image_id)
+    extent = archive[f"{record.image_id}/extent"]
+    at_least = np.array([record.height, record.width])
+    fits = extent.shape == (2,) and extent.dtype.kind == "u" and (extent >= at_least).all()
+    if not fits or (extent > at_least + MOST_PADDING_PX).any() or (labels != np.arange(len(scores))).any():
+        raise UserError(f"{archive.path}: scores of {record.image_id} do not fit its photo; run `dvc repro`")
+    return GridScores(scores, (int(extent[0]), int(extent[1])))
 
 
 def as_stored(grid: GridScores) -> GridScores:
@@ -68,7 +74,7 @@ class LabelMasks:
     geometry: str
 
     def __call__(self, record: Record) -> LabelMap:
-        return label_mask(read_grid(self.scores, record.image_id), record.height, record.width, self.geometry)
+        return label_mask(read_grid(self.scores, record), record.height, record.width, self.geometry)
 
 
 @dataclass(frozen=True)
@@ -80,5 +86,5 @@ class RefinedMasks:
     crf: Callable[[Photo, Maps], LabelMap]
 
     def __call__(self, record: Record) -> LabelMap:
-        grid = read_grid(self.scores, record.image_id)
+        grid = read_grid(self.scores, record)
         return self.crf(read_record(record), full_size(grid, record.height, record.width, PROB_FLOOR, self.geometry))

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from weakseg.arrays import LabelMap, Photo
 from weakseg.batch import in_batches
 from weakseg.crf import TestTimeCRF
 from weakseg.files import voc_palette
+from weakseg.images import enlarge_labels, photo_of, read_photo, rescale
 from weakseg.inference.grids import PROB_FLOOR, GridScores, as_stored, full_size, label_mask
 from weakseg.inference.predict import input_sides, predict_grids
 from weakseg.inference.test_time_rule import Rule, read_rule
@@ -18,6 +20,7 @@ from weakseg.networks import rebuild_segmenter
 from weakseg.runtime import pick_device, to_device
 
 OVERLAY_OPACITY = 0.55
+MAX_SIDE_PX = 1000  # larger photos are segmented at this size: time and memory of the CRF grow with the pixels
 
 
 def load_segmenter(folder: Path | str, device: torch.device | str | None = None) -> "PhotoSegmenter":
@@ -41,12 +44,19 @@ class PhotoSegmenter:
         self.network, self.device = to_device(network, device).eval(), device
         self.rule, self.class_names = rule, list(class_names)
 
-    def segment(self, image: Photo, crf: bool = True) -> LabelMap:
-        """(H, W) uint8 class ids of one RGB photo (H, W, 3) uint8; with the dense CRF unless told otherwise.
+    def segment(
+        self, image: Photo | Image.Image | Path | str, crf: bool = True, max_side_px: int = MAX_SIDE_PX
+    ) -> LabelMap:
+        """(H, W) uint8 class ids of one photo, with the dense CRF unless told otherwise.
 
-        Raises ValueError for an array of another kind.
+        `image`: an RGB array (H, W, 3) uint8, a PIL image, or the path of a photo; the latter two are turned upright by
+        their EXIF orientation. A photo larger than `max_side_px` is segmented at that size, and its mask enlarged.
+
+        Raises ValueError for an array of another kind, UserError for a file that cannot be read.
         """
-        return mask_of(image, self.grids([image])[0], self.rule, crf)
+        photo = _as_photo(image)
+        grid = self.grids([shrunk(photo, max_side_px)])[0]
+        return mask_of(photo, grid, self.rule, crf, max_side_px)
 
     def grids(self, images: Sequence[Photo]) -> list[GridScores]:
         """Scores of each photo, in order; photos that the network sees at one size go through it together."""
@@ -60,12 +70,28 @@ class PhotoSegmenter:
         return [as_stored(grid) for grid in grids]
 
 
-def mask_of(image: Photo, grid: GridScores, rule: Rule, crf: bool) -> LabelMap:
-    """(H, W) uint8 class ids from the photo's scores; needs no network, so worker processes can do it."""
-    height, width = image.shape[:2]
-    if not crf:
-        return label_mask(grid, height, width, rule.geometry)
-    return TestTimeCRF(rule.crf, rule.backend)(image, full_size(grid, height, width, PROB_FLOOR, rule.geometry))
+def mask_of(image: Photo, grid: GridScores, rule: Rule, crf: bool, max_side_px: int = MAX_SIDE_PX) -> LabelMap:
+    """(H, W) uint8 class ids from the scores of the photo `shrunk`; needs no network, so worker processes can do it."""
+    small = shrunk(image, max_side_px)
+    height, width = small.shape[:2]
+    if crf:
+        scores = full_size(grid, height, width, PROB_FLOOR, rule.geometry)
+        labels = TestTimeCRF(rule.crf, rule.backend)(small, scores)
+    else:
+        labels = label_mask(grid, height, width, rule.geometry)
+    return enlarge_labels(labels, *image.shape[:2])
+
+
+def shrunk(image: Photo, max_side_px: int) -> Photo:
+    """The photo with its longer side at most `max_side_px`."""
+    scale = max_side_px / max(image.shape[:2])
+    return rescale(image, scale) if scale < 1 else image
+
+
+def _as_photo(image: Photo | Image.Image | Path | str) -> Photo:
+    if isinstance(image, (Path, str)):
+        return read_photo(image)
+    return _checked(photo_of(image) if isinstance(image, Image.Image) else image)
 
 
 def _checked(image: Photo) -> Photo:

@@ -1,4 +1,6 @@
+from .balanced import balanced_cross_entropy as balanced_cross_entropy
 from .cross_entropy import cross_entropy_loss as cross_entropy_loss
+from .eps import eps_saliency_loss as eps_saliency_loss
 from .pooling import decay_for_share as decay_for_share, global_weighted_rank_pool as global_weighted_rank_pool
 from .sec import (
     constrain_loss as constrain_loss,

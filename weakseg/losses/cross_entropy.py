@@ -12,7 +12,7 @@ from weakseg.losses.precision import in_full_precision
 def cross_entropy_loss(
     logits: Tensor, target: Tensor, ignore_index: int = 255, num_locations: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy averaged over the batch's locations that are not `ignore_index` (GS §6.1).
+    """Cross-entropy averaged over the batch's locations that are not `ignore_index` (GS §3).
 
     Args:
         logits: (B, C, H, W).

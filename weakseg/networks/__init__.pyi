@@ -9,7 +9,6 @@ from .saved import (
     WEIGHTS as WEIGHTS,
     classifier_description as classifier_description,
     files_of as files_of,
-    read_weights as read_weights,
     rebuild_classifier as rebuild_classifier,
     rebuild_segmenter as rebuild_segmenter,
     save_model as save_model,

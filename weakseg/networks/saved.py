@@ -1,5 +1,6 @@
 """Trained networks on disk: a folder with `weights.safetensors` and `model.json`, what it takes to rebuild them."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from weakseg.errors import UserError
@@ -44,6 +45,7 @@ class _Description(Section):
     normalization: Annotated[str, Field(pattern=f"^({'|'.join(NORMALIZATIONS)})$")] | _Numbers
     class_names: Annotated[list[str], Field(min_length=2, max_length=IGNORE_INDEX)]
     input_px: Side
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _ClassifierDescription(_Description):
@@ -60,9 +62,10 @@ class _SegmenterDescription(_Description):
 
 def save_model(folder: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
     """Write both files, each whole or not at all; the description last, so that a model without one is incomplete."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_bytes(folder / WEIGHTS, save(weights))
-    content = {**description, "normalization": normalization_of(network)}
+    weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+    write_bytes(folder / WEIGHTS, weights)
+    digest = hashlib.sha256(weights).hexdigest()
+    content = {**description, "normalization": normalization_of(network), "weights_sha256": digest}
     write_text(folder / DESCRIPTION, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -71,10 +74,14 @@ def files_of(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in (WEIGHTS, DESCRIPTION)}
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
+    """The weights by name. Raises UserError where the file is missing, damaged, or not the one the description names."""
     path = folder / WEIGHTS
     try:
-        return load_file(path)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError(f"it is not the file that {DESCRIPTION} beside it was written for")
+        return load(content)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; train the model first (`dvc repro`)") from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -120,8 +127,9 @@ def start_from(path: Path, network: nn.Module, settings: TrainSegmenter) -> Path
     if not path.is_dir():
         load_pretrained(network, settings.backbone, path, settings.fc_from_pretrained, settings.normalization)
         return path
-    use_normalization(network, settings.normalization or classifier_description(path)["normalization"])
-    copy_matching(network, read_weights(path))
+    description = classifier_description(path)
+    use_normalization(network, settings.normalization or description["normalization"])
+    copy_matching(network, read_weights(path, description["weights_sha256"]))
     return path / WEIGHTS
 
 
@@ -147,7 +155,7 @@ def _read_description(folder: Path, kind: type[_Description]) -> dict[str, Any]:
 def _with_weights(network: nn.Module, folder: Path, description: Mapping[str, Any]) -> nn.Module:
     use_normalization(network, description["normalization"])
     try:
-        network.load_state_dict(read_weights(folder))
+        network.load_state_dict(read_weights(folder, description["weights_sha256"]))
     except RuntimeError as error:
         raise UserError(f"{folder / WEIGHTS}: does not fit {DESCRIPTION} beside it: {error}") from None
     return network.eval()

@@ -13,8 +13,8 @@ from PIL import Image
 
 from weakseg.arrays import LabelMap, Photo
 from weakseg.errors import UserError
-from weakseg.files import ArrayArchive, ImageArchive, Record, read_cues, voc_palette
-from weakseg.images import read_photo, resize_nearest
+from weakseg.files import ArrayArchive, ImageArchive, Record, read_cues, read_picture, voc_palette
+from weakseg.images import read_record, resize_nearest
 
 UNLABELLED = 254
 
@@ -31,11 +31,11 @@ def display_size(record: Record, side_px: int) -> tuple[int, int]:
     return max(1, round(record.height * scale)), max(1, round(record.width * scale))
 
 
-def read_picture(record: Record, side_px: int) -> Photo | None:
+def photo_at(record: Record, side_px: int) -> Photo | None:
     """(H, W, 3) of the photo at display size; None where the file is gone or damaged."""
     height, width = display_size(record, side_px)
     try:
-        photo = read_photo(record.image, max_side_px=side_px)
+        photo = read_record(record, side_px)
     except UserError:
         return None
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS), np.uint8)
@@ -92,7 +92,7 @@ class Views:
     masks: dict[str, ImageArchive]  # by experiment
 
     def photo(self, record: Record) -> Photo | None:
-        return read_picture(record, self.side_px)
+        return photo_at(record, self.side_px)
 
     def mask(self, kind: str, record: Record) -> LabelMap | None:
         """`kind`: ground_truth, seeds, or saliency (then grey values, white = salient)."""
@@ -117,4 +117,4 @@ class Views:
     def _entry(self, archive: ImageArchive | None, record: Record) -> LabelMap | None:
         if archive is None or record.image_id not in archive:
             return None
-        return resize_labels(archive[record.image_id], *display_size(record, self.side_px))
+        return resize_labels(read_picture(archive, record), *display_size(record, self.side_px))

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from weakseg.errors import UserError
-from weakseg.files import read_class_names, read_manifest, write_bytes, write_text
+from weakseg.files import read_class_names, read_counts, read_manifest, write_bytes, write_text
 from weakseg.report.charts import confusion_chart, iou_chart, loss_chart
 from weakseg.report.contact_sheets import write_sheets
 from weakseg.report.page import Page, render_page
@@ -74,5 +74,7 @@ def confusion_charts(sources: ReportSources, class_names: list[str]) -> dict[str
         kind = next((kind for kind in ("crf", "raw") if f"{kind}/confusion" in archive), None)
         if kind is not None:
             title = f"{experiment}, {'with' if kind == 'crf' else 'without'} CRF"
-            charts[experiment] = confusion_chart(archive[f"{kind}/confusion"], class_names, title)
+            charts[experiment] = confusion_chart(
+                read_counts(archive, f"{kind}/confusion", len(class_names)), class_names, title
+            )
     return charts

@@ -17,6 +17,7 @@ from .launch import is_first as is_first, processes as processes, rank as rank
 from .lifetime import end_with_parent as end_with_parent
 from .stage import (
     MALLOC_SETTINGS as MALLOC_SETTINGS,
+    NAME as NAME,
     arguments as arguments,
     filled as filled,
     run as run,

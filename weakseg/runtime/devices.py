@@ -19,9 +19,13 @@ def pick_device() -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"WEAKSEG_DEVICE: {name!r} is no device; use cpu or cuda") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"WEAKSEG_DEVICE: {name!r} cannot be used; say cpu, cuda, or cuda:1 for the second GPU")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("WEAKSEG_DEVICE: cuda is asked for, but this machine has no usable GPU")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"WEAKSEG_DEVICE: {name!r}, but this machine has {torch.cuda.device_count()} GPUs")
     if device.type == "cuda" and device.index is None and launch.is_process_of_job():
         return _own_gpu()
     return device

@@ -5,42 +5,39 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
-
-from weakseg.errors import UserError
 
 PROCESS_OF_JOB = "TORCHELASTIC_RUN_ID"  # torchrun's, to each of its processes
 
 
 @contextmanager
 def only_run(stage: str, arguments: list[str]) -> Iterator[None]:
-    """Hold the lock of this stage with these arguments; where another process has it, say so and wait.
+    """Hold the lock of this stage with these arguments and shard; where another process has it, say so and wait.
 
     The lock ends with the process, however that ends. Taken in a DVC repository only, for the file is in DVC's
-    temporary folder; torchrun's processes run under the lock of the process that started them.
+    temporary folder; where that cannot be written (a full disk), the stage runs without, and says so. torchrun's
+    processes run under the lock of the process that started them.
     """
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".dvc"
     if PROCESS_OF_JOB in os.environ or os.environ.get("PET_NNODES", "1") != "1" or not folder.is_dir():
         yield
         return
-    digest = hashlib.sha256("\0".join([str(Path.cwd()), *arguments]).encode()).hexdigest()[:16]
+    chosen = [str(Path.cwd()), os.environ.get("DVC_STAGE", ""), os.environ.get("WEAKSEG_SHARD", ""), *arguments]
+    digest = hashlib.sha256("\0".join(chosen).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     path = folder / "tmp" / "stages" / f"{Path(stage).name}-{digest}.lock"
-    with _opened(path) as file:
-        _lock(file.fileno(), path, stage)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+        except OSError as error:
+            print(f"{stage}: {path} cannot be written ({error.strerror}); running without a lock", file=sys.stderr)
+        else:
+            _lock(file.fileno(), path, stage)
+            with suppress(OSError):  # on a full disk; it is there for people to read
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _lock(descriptor: int, path: Path, stage: str) -> None:
@@ -48,7 +45,7 @@ def _lock(descriptor: int, path: Path, stage: str) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        owner = path.read_text(encoding="utf-8").strip()
+        owner = path.read_text(encoding="utf-8", errors="replace").strip()
         print(f"{stage}: another run of it is at work (process {owner}); waiting for it to end", file=sys.stderr)
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
     except OSError:

@@ -1,12 +1,14 @@
 """What every stage script has in common: arguments that are paths, one clear line for a user's mistake, tidy threads."""
 
 import argparse
+import errno
 import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -80,22 +82,23 @@ def arguments(
     return parser
 
 
-def run(main: Callable[[], None], distributed: bool = False) -> None:
+def run(main: Callable[[], None], distributed: bool = False, alone: bool = True) -> None:
     """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback.
 
-    One run of a stage at a time, and none that outlives the DVC that started it (`one_run`, `lifetime`). `distributed`: main
-    is written for several processes, and is run as such where the environment asks for them (`launch`); any
-    other stage runs once.
+    One run of a stage at a time where it runs `alone`, and none that outlives the DVC that started it (`one_run`,
+    `lifetime`). `distributed`: main is written for several processes, and is run as such where the environment asks for
+    them (`launch`); any other stage runs once.
     """
     signal.signal(signal.SIGTERM, _stop)
     end_with_dvc()
     try:
-        with only_run(_module_name(), sys.argv[1:]):
+        with only_run(_module_name(), sys.argv[1:]) if alone else nullcontext():
             start = time.monotonic()
             if distributed and launch.is_wanted():
                 return launch.start(_module_name(), sys.argv[1:])
             _meet()
             main()
+        sys.stdout.flush()
         if launch.rank() == 0:
             print(f"{_module_name()}: {time.monotonic() - start:.0f} s, {resources.summary()}", file=sys.stderr)
     except UserError as error:
@@ -105,6 +108,12 @@ def run(main: Callable[[], None], distributed: bool = False) -> None:
         if not launch.is_process_of_job() or "peer" not in str(error):
             raise
         sys.exit(f"{_whole_name()}: lost the connection to another process of the job")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
+            raise
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer has nowhere to go
+        sys.exit(f"{_whole_name()}: standard output cannot be written ({error.strerror})")
     except KeyboardInterrupt:
         sys.exit(f"{_whole_name()}: stopped")
 

@@ -33,7 +33,7 @@ from .networks import (
     VGG16Classifier as VGG16Classifier,
 )
 from .profiles import composed as composed, profile_names as profile_names, write_profile as write_profile
-from .reading import read_keys as read_keys, read_params as read_params
+from .reading import check_params as check_params, read_keys as read_keys, read_params as read_params
 from .supervision import (
     CRF as CRF,
     EvaluateSeeds as EvaluateSeeds,

@@ -26,7 +26,7 @@ class ConstrainTerm(Section):
 
 
 class SecLoss(ConstrainTerm):
-    """SEC's loss (SEC §4). Decays are given as numbers, or as the share of locations that holds half the weight."""
+    """SEC's loss (SEC §3.1). Decays are given as numbers, or as the share of locations that holds half the weight."""
 
     kind: Literal["sec"]
     seed_weight: NonNegative

@@ -70,47 +70,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Params":
-        if problems := [*self._unknown_names(), *self._contradictions()]:
+        if problems := list(self._contradictions()):
             raise ValueError("\n  ".join(problems))
         return self
 
-    def _references(self) -> Iterator[tuple[str, str, str]]:
-        """(key, section that its value names an entry of, the value)."""
-        for key in ("foreground_net", "background_net"):
-            yield f"make_cues.{key}", "make_cams", getattr(self.make_cues, key)
-        yield "make_seeds.net", "make_cams", self.make_seeds.net
-        yield "make_seeds.crf", "crf", self.make_seeds.crf
-        yield "evaluate_seeds.net", "make_cams", self.evaluate_seeds.net
-        yield "evaluate_seeds.crf", "crf", self.evaluate_seeds.crf
-        yield "select_saliency_photos.classifier", "train_classifier", self.select_saliency_photos.classifier
-        yield "make_oracle_guides.crf", "crf", self.make_oracle_guides.crf
-        for name in self.make_cams:
-            yield f"make_cams.{name}", "train_classifier", name
-        for name, guides in self.make_guides.items():
-            yield f"make_guides.{name}.crf", "crf", guides.crf
-        for name, g1 in self.make_g1_guides.items():
-            yield f"make_g1_guides.{name}.classifier", "train_classifier", g1.classifier
-        for name, experiment in self.experiments.items():
-            yield f"experiments.{name}.train.loss", "losses", experiment.train.loss
-            yield f"experiments.{name}.train.crf", "crf", experiment.train.crf
-            yield f"experiments.{name}.test.crf", "crf", experiment.test.crf
-        for name in self.export_voc.experiments:
-            yield "export_voc.experiments", "experiments", name
-        folder, _, start = self.train_segmenter.start_from.partition("/")
-        if folder == "classifier":
-            yield "train_segmenter.start_from", "train_classifier", start
-
-    def _unknown_names(self) -> Iterator[str]:
-        for key, section, value in self._references():
-            if value not in getattr(self, section):
-                yield f"{key}: there is no {section}.{value}"
+    def _contradictions(self) -> Iterator[str]:
+        """Settings that are sound one by one and cannot work together; names of nothing are `references`' to find."""
         if self.crf.get(NO_CRF, 0) is not None:
             yield "crf.none: stands for no CRF; it must be there and null"
         yield from (
             f"crf.{name}: is null; only crf.none may be" for name, crf in self.crf.items() if not crf and name != NO_CRF
         )
-
-    def _contradictions(self) -> Iterator[str]:
         for name, role in (
             (self.make_cues.foreground_net, "foreground"),
             (self.make_cues.background_net, "background"),

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from weakseg.errors import UserError
 from weakseg.runtime import filled
 from weakseg.settings.params import Params
+from weakseg.settings.references import missing_files, unknown_names
 from weakseg.settings.types import Section
 
 
@@ -46,10 +47,26 @@ def read_params(files: Sequence[str | Path]) -> Params:
 
 def validated(content: Any, source: str) -> Params:
     """The settings; one UserError lists everything that is wrong, by dotted key."""
+    problems = [f"  {problem}" for problem in unknown_names(content)]
     try:
-        return Params.model_validate(content)
+        params = Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{source}:\n" + "\n".join(_explain(item) for item in error.errors())) from None
+        problems = [*map(_explain, error.errors()), *problems]
+    if problems:
+        raise UserError(f"{source}:\n" + "\n".join(problems))
+    return params
+
+
+def check_params(path: Path, root: Path = Path()) -> None:
+    """Everything that is wrong with a params file, in one UserError: keys, values, names, and files that are not there."""
+    content = _read_yaml(path)
+    problems = [f"  {problem}" for problem in missing_files(content, root)]
+    try:
+        validated(content, str(path))
+    except UserError as error:
+        raise UserError("\n".join([str(error), *problems])) from None
+    if problems:
+        raise UserError(f"{path}:\n" + "\n".join(problems))
 
 
 def _read_yaml(path: Path) -> Any:

@@ -35,7 +35,7 @@ class Threshold(Section):
 
 
 class MakeCues(Section):
-    """SEC's localization cues (SEC §4.1). The two nets are entries of make_cams."""
+    """SEC's localization cues (SEC §3.1, §6.1). The two nets are entries of make_cams."""
 
     foreground_net: Name
     background_net: Name

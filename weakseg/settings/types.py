@@ -1,10 +1,56 @@
-"""Types that the sections share: bounded numbers, names, and the base of all sections."""
+"""Types that the sections share: bounded numbers, names, and the base of all sections.
 
+The names that the networks' registry knows are read from the source of `weakseg/networks`, where each file that brings
+backbones has its `NAMES`: so settings are checked without torch.
+"""
+
+import ast
+import functools
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from weakseg.settings.choices import check_backbone, check_head, check_layout
+NETWORKS = Path(__file__).resolve().parents[1] / "networks"
+
+
+@functools.cache
+def backbones() -> tuple[str, ...]:
+    """Names or patterns such as `timm/*`."""
+    files = sorted((NETWORKS / "backbones").glob("*.py"))
+    return tuple(sorted(name for file in files for name in _constant(file, "NAMES")))
+
+
+def check_backbone(name: str) -> str:
+    if not any(fnmatchcase(name, known) for known in backbones()):
+        raise ValueError(f"no such backbone; there are {', '.join(backbones())}")
+    return name
+
+
+def check_layout(name: str) -> str:
+    return _one_of(name, "LAYOUTS", "network")
+
+
+def check_head(name: str) -> str:
+    return _one_of(name, "HEADS", "head")
+
+
+def _one_of(name: str, constant: str, noun: str) -> str:
+    known = _constant(NETWORKS / "heads.py", constant)
+    if name not in known:
+        raise ValueError(f"no such {noun}; there are {', '.join(known)}")
+    return name
+
+
+@functools.cache
+def _constant(file: Path, name: str) -> tuple[str, ...]:
+    """A module's tuple of strings; () where the file has none of that name."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == [name]:
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

@@ -47,7 +47,7 @@ class G1Task(NetworkTask[LabelMap]):
         return [
             guide_g1(
                 self.settings,
-                salient(self.settings.saliency_threshold, saliency, record.image_id),
+                salient(self.settings.saliency_threshold, saliency, record),
                 classify,
                 image,
                 record.labels,

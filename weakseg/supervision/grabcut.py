@@ -1,7 +1,6 @@
 """Saliency training masks: GrabCut on a photo's average box (GS section 6.1)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 
 from weakseg.arrays import LabelMap, Mask
 from weakseg.files import SaliencyRecord
-from weakseg.images import read_photo
+from weakseg.images import read_record
 from weakseg.settings import MakeGrabcutMasks
 
 MIN_KEPT_FRACTION = 0.1  # of the box; less than that is taken for a failure
@@ -94,7 +93,7 @@ class GrabcutMask:
         box = np.array([record.left, record.top, record.right, record.bottom])
         chosen = self.settings
         mask = grabcut_mask(
-            read_photo(Path(record.image)), box,
+            read_record(record), box,
             iterations=chosen.iterations, random_seed=chosen.random_seed, max_side_px=chosen.max_side_px,
         )  # fmt: skip
         return mask.astype(np.uint8)

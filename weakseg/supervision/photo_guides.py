@@ -7,15 +7,15 @@ import numpy as np
 
 from weakseg.arrays import LabelMap, Mask
 from weakseg.crf import CRFParams
-from weakseg.files import ImageArchive, Record
+from weakseg.files import ImageArchive, Record, read_picture
 from weakseg.images import read_record
 from weakseg.settings import FusionBySeeds, MakeG1Guides, MakeGuides
 from weakseg.supervision.guides import Classify, fuse_g0, fuse_g1, fuse_g2, oracle_saliency
 
 
-def salient(threshold: float, saliency: ImageArchive, image_id: str) -> Mask:
+def salient(threshold: float, saliency: ImageArchive, record: Record) -> Mask:
     """Foreground: at least `threshold` of the photo's own maximum, so never empty (GS §6.1)."""
-    probability = saliency[image_id].astype(np.float32)
+    probability = read_picture(saliency, record).astype(np.float32)
     return np.asarray(probability >= threshold * max(float(probability.max()), 1.0), np.bool_)
 
 
@@ -29,7 +29,7 @@ class PhotoGuide:
     saliency: ImageArchive
 
     def __call__(self, record: Record) -> LabelMap:
-        foreground = salient(self.settings.saliency_threshold, self.saliency, record.image_id)
+        foreground = salient(self.settings.saliency_threshold, self.saliency, record)
         return RULES[self.settings.rule](self, foreground, record)
 
 
@@ -58,7 +58,7 @@ class OracleGuide:
     truth: ImageArchive
 
     def __call__(self, record: Record) -> LabelMap:
-        foreground = oracle_saliency(self.truth[record.image_id])
+        foreground = oracle_saliency(read_picture(self.truth, record))
         return guide_g2(self.settings, self.crf, self.seeds, foreground, record)
 
 
@@ -66,7 +66,7 @@ def guide_g2(
     settings: FusionBySeeds, crf: CRFParams, seeds: ImageArchive, foreground: Mask, record: Record
 ) -> LabelMap:
     return fuse_g2(
-        read_record(record), seeds[record.image_id], foreground,
+        read_record(record), read_picture(seeds, record, (0, *record.labels)), foreground,
         settings.unresolved, min_saliency_fraction=settings.min_saliency_fraction, min_seed_px=settings.min_seed_px,
         min_seed_fraction=settings.min_seed_fraction, crf=crf,
         unary_clip=settings.unary_clip, unary_blur_px=settings.unary_blur_px,

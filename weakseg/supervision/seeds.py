@@ -14,7 +14,7 @@ import numpy.typing as npt
 from weakseg.arrays import LabelMap
 from weakseg.cams import refined_scores, seed_scores
 from weakseg.crf import CRFParams
-from weakseg.files import ArrayArchive, Record, read_maps
+from weakseg.files import ArrayArchive, Record, read_cams
 from weakseg.images import read_record
 
 
@@ -54,8 +54,7 @@ class PhotoSeeds:
     crf: CRFParams | None
 
     def __call__(self, record: Record) -> LabelMap:
-        labels, maps = read_maps(self.cams, record.image_id)
-        ids = labels.astype(np.int64)
+        ids, maps = read_cams(self.cams, record)
         if self.crf is None:
             return seeds_from_cams(maps, ids, record.height, record.width, self.threshold)
         return refined_seeds(read_record(record), maps, ids, self.threshold, self.crf)

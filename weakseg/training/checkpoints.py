@@ -4,7 +4,6 @@ A file's name is `<run>.<identity>.<step>.pt`. A checkpoint of another identity 
 has been done anew.
 """
 
-import glob
 import os
 import re
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from weakseg.errors import UserError
-from weakseg.files import atomic_path
+from weakseg.files import atomic_file
 
 KEPT = 2
 
@@ -48,9 +47,9 @@ class Checkpoints:
 
     def save(self, step: int, content: dict[str, Any]) -> None:
         """Write a checkpoint, then remove all but the last two. Raises UserError where it cannot be written."""
-        with atomic_path(self.path(step)) as temporary:
+        with atomic_file(self.path(step)) as file:
             try:
-                torch.save(content, temporary)
+                torch.save(content, file)
             except RuntimeError as error:  # what torch makes of a write that fails
                 raise OSError(f"is the disk full? {error}") from error
         for old in self.own()[:-KEPT]:
@@ -77,8 +76,8 @@ class Checkpoints:
         return False
 
     def remove(self) -> None:
-        """Remove all checkpoints of this run, those of other identities too, and what killed processes left."""
-        for path in (*self.own(), *self._of_other_identity(), *self._unfinished()):
+        """Remove all checkpoints of this run, those of other identities too."""
+        for path in (*self.own(), *self._of_other_identity()):
             path.unlink(missing_ok=True)
 
     def own(self) -> list[Path]:
@@ -95,9 +94,6 @@ class Checkpoints:
 
     def _of_other_identity(self) -> list[Path]:
         return [path for path in self._of_this_run() if path.name.split(".")[-3] != self.identity]
-
-    def _unfinished(self) -> list[Path]:
-        return sorted(self.folder.glob(f".{glob.escape(self._file_name)}.*.pt.*.tmp"))
 
     def _say(self, text: str) -> None:
         print(f"{self.name}: {text}", file=sys.stderr)

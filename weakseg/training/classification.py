@@ -1,7 +1,6 @@
 """The tag classifiers' loss, scores and average precision."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.nn import functional
 
 from weakseg.errors import UserError
 from weakseg.files import Record, SaliencyRecord
-from weakseg.images import as_image_tensor, classifier_input, photos
+from weakseg.images import as_image_tensor, classifier_input, read_record
 from weakseg.runtime import pick_device
 from weakseg.settings import TrainClassifier
 from weakseg.training.samples import multi_hot
@@ -40,7 +39,7 @@ def scores(
 
 
 def _classifier_pixels(record: Record | SaliencyRecord, input_px: int, geometry: str) -> Tensor:
-    image = photos.read_photo(Path(record.image))
+    image = read_record(record)
     return as_image_tensor(classifier_input(image, input_px, geometry))
 
 

@@ -5,15 +5,13 @@ with the whole photo warped to a square (SEC) or with random crops (GS).
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from weakseg.arrays import LabelMap
-from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, read_target
+from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, SaliencyRecord, read_picture, read_target
 from weakseg.images import (
     as_image_tensor,
     as_map_tensor,
@@ -22,8 +20,8 @@ from weakseg.images import (
     crop_borders,
     flip,
     jitter_colours,
-    photos,
     random_crop,
+    read_record,
     rescale,
     resize_nearest,
     warp_square,
@@ -53,7 +51,7 @@ class ClassificationSamples:
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         record, augmentation = self.records[index], self.augmentation
-        image = photos.read_photo(Path(record.image))
+        image = read_record(record)
         image = crop_borders(image, augmentation.crop_borders_fraction, rng)
         geometry = self.geometry
         if augmentation.crop_area is not None:
@@ -86,7 +84,7 @@ class SegmentationSamples:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """images (3, S, S) uint8, targets (h, w) uint8 on the grid, image_labels (C-1,) bool, image_id."""
         record, augmentation, side = self.records[index], self.augmentation, self.input_px
-        image, target = photos.read_photo(Path(record.image)), read_target(self.archive, record.image_id)
+        image, target = read_record(record), read_target(self.archive, record, self.num_classes)
         grid = (side - 1) // self.stride + 1
         if self.geometry == "warp":
             image, target = warp_square(image, side), resize_nearest(target, grid, grid)
@@ -114,22 +112,18 @@ class SegmentationSamples:
 class SaliencySamples:
     """Photos of the saliency set and their GrabCut masks (0, 1), padded or cropped as segmentation samples are."""
 
-    image_paths: dict[str, str]
+    records: list[SaliencyRecord]
     archive: ImageArchive
     input_px: int
     augmentation: SaliencyAugmentation
     stride: int
 
     def __len__(self) -> int:
-        return len(self.image_paths)
-
-    @cached_property
-    def _image_ids(self) -> list[str]:
-        return list(self.image_paths)
+        return len(self.records)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        image_id = self._image_ids[index]
-        image, target = photos.read_photo(Path(self.image_paths[image_id])), self.archive[image_id]
+        record = self.records[index]
+        image, target = read_record(record), read_picture(self.archive, record, (0, 1))
         smallest, largest = self.augmentation.scales
         image = rescale(image, float(rng.uniform(smallest, largest)) * self.input_px / max(image.shape[:2]))
         target = resize_nearest(target, *image.shape[:2])
@@ -138,4 +132,4 @@ class SaliencySamples:
         if self.augmentation.flip and rng.random() < 0.5:
             image, target = flip(image), flip(target)
         image = jitter_colours(image, self.augmentation.colour_jitter, rng)
-        return {"images": as_image_tensor(image), "targets": as_map_tensor(target), "image_id": image_id}
+        return {"images": as_image_tensor(image), "targets": as_map_tensor(target), "image_id": record.image_id}
