@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from docs import draw_pipeline
-from weakseg.settings.types import backbones
 from weakseg.settings.params import Params
+from weakseg.settings.types import backbones
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = ROOT / "docs" / "parameters.md"
