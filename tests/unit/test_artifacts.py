@@ -104,7 +104,7 @@ def test_manifests_come_back_by_split_and_in_order(tmp_path: Path) -> None:
     assert read_manifest(path, "val") == RECORDS[1:2]
     assert read_manifest(path, "nosuch") == []
     header = path.read_text().splitlines()[0]
-    assert header == "image_id,split,image,mask,width,height,labels,sha256"
+    assert header == "image_id,split,image,mask,width,height,labels,sha256,check"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as a spreadsheet saves it
     assert read_manifest(path) == RECORDS
 

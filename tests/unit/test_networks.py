@@ -22,7 +22,7 @@ from weakseg.networks.registry import (
     load_pretrained,
     normalization_of,
 )
-from weakseg.settings.choices import backbones
+from weakseg.settings.types import backbones
 from weakseg.settings.networks import VGG16Classifier
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ FAMILY = TinyFamily()
 USED = """
 import torch
 from weakseg.networks import build_classifier, build_segmenter, load_pretrained
-from weakseg.settings.choices import check_backbone
+from weakseg.settings.types import check_backbone
 
 photo, name = torch.rand(1, 3, 65, 97) * 255, check_backbone("tiny")
 for layout, grid in (("gap_lowres", (5, 7)), ("gap_highres", (9, 13))):
@@ -121,7 +121,7 @@ def test_nothing_outside_networks_names_a_backbone() -> None:
         for line in file.read_text(encoding="utf-8").splitlines()
         if re.search(rf"\b({named})\b", line.replace("vgg16: VGG16Classifier", "").replace("settings.vgg16.", ""))
     }
-    assert {file for file, _ in found} <= {"stages/train_classifier.py", "weakseg/settings/choices.py"}
+    assert {file for file, _ in found} <= {"stages/train_classifier.py", "weakseg/settings/types.py"}
     assert {line for _, line in found} <= {
         'description = settings.model_dump(include={"network", "backbone", "vgg16", "input_px", "geometry"})',
         '"""Names or patterns such as `timm/*`."""',
