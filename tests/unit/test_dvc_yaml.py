@@ -39,6 +39,7 @@ from weakseg.settings.data import Report
 
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
 LISTS = "data/lists"  # tracked: lists that lie beside no photos
+CHECKS = {"check_params": "data/params_checked", "check_rows": "data/rows_checked"}  # read all, and go before all others
 RAW_DATA = {
     "prepare": {"${data.root}", LISTS},
     "pack_masks": {"${data.root}"},
@@ -104,7 +105,8 @@ class Stage:
 
     @property
     def data_deps(self) -> list[str]:
-        return [dep for dep in self.deps if dep not in self.code_deps]
+        """But for the check's, which says nothing to the stage."""
+        return [dep for dep in self.deps if dep not in self.code_deps and not dep.endswith(tuple(CHECKS.values()))]
 
     @property
     def all_options(self) -> Words:
@@ -374,8 +376,22 @@ def test_rooms_of_one_purpose_rerun_only_what_they_are_for(room: str) -> None:
 # --- (b) params = keys read -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("file", PIPELINES)
+def test_the_check_goes_before_every_other_stage(file: str) -> None:
+    (check,) = CHECKS.keys() & (stages := read_yaml(file)["stages"]).keys()
+    bodies = {name: body.get("do", body) for name, body in stages.items() if name != check}
+    assert all(body["deps"][0] == CHECKS[check] for body in bodies.values())
+
+
+def test_the_whole_of_params_is_checked() -> None:
+    listed, _ = stage_named("check_params").params
+    assert set(listed) == settings_of("papers").keys()
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=identity)
 def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
+    if stage.name in CHECKS:
+        return
     listed, _ = stage.params
     as_read = [without_variables(key.replace("${key}", "{name}")) for key in listed]
     assert sorted(as_read) == sorted(keys_read(stage))
@@ -414,7 +430,7 @@ def test_every_key_is_read_by_the_command_s_own_options(stage: Stage) -> None:
     words = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in called(tree, "read_keys")]
     assert all(given == {"options": "paths"} for given in words)
     reads_params = keywords_of_arguments(stage).get("reads_params", ast.Constant(True))
-    assert ast.literal_eval(reads_params) == bool(words)
+    assert ast.literal_eval(reads_params) == (bool(words) or stage.name in CHECKS)
 
 
 @each_stage
@@ -428,7 +444,7 @@ def test_only_the_stage_scripts_read_params() -> None:
         if path != Path(reading.__file__):
             assert not called(tree_of(path), "read_keys") and not called(tree_of(path), "read_params"), path
     for path in (ROOT / "stages").glob("*.py"):
-        assert not called(tree_of(path), "read_params"), path
+        assert not called(tree_of(path), "read_params") or path.stem == "check_rows", path
 
 
 # --- (c) paths = arguments --------------------------------------------------------------------------------------------------
@@ -560,7 +576,11 @@ def is_below(path: str, folder: str) -> bool:
 
 
 STARTED = [
-    (stage, profile) for stage in ALL for profile in SETTINGS if not (stage.is_ablation and profile in WITHOUT_ROWS)
+    (stage, profile)
+    for stage in ALL
+    if stage.name not in CHECKS
+    for profile in SETTINGS
+    if not (stage.is_ablation and profile in WITHOUT_ROWS)
 ]
 
 
@@ -624,7 +644,7 @@ def test_the_report_depends_on_what_it_looks_at() -> None:
 
 @each_stage
 def test_scripts_write_no_paths_of_their_own(stage: Stage) -> None:
-    if identity(stage) in WHOLE_FOLDERS:
+    if identity(stage) in WHOLE_FOLDERS or stage.name in CHECKS:
         return
     strings = [node.value for node in ast.walk(tree_of(stage.script)) if isinstance(node, ast.Constant)]
     assert [text for text in strings if isinstance(text, str) and text.startswith(OUTPUT_FOLDERS)] == []
@@ -634,9 +654,9 @@ def test_scripts_write_no_paths_of_their_own(stage: Stage) -> None:
 
 
 def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
-    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "__main__"}
     assert {stage.script.stem for stage in ALL} == scripts
-    assert {stage.script.stem for stage in VARIANTS} - {stage.name for stage in STAGES} == {"compare_published"}
+    assert {stage.script.stem for stage in VARIANTS} - {stage.name for stage in STAGES} == {"check_rows", "compare_published"}
 
 
 # --- (e) where things lie, and who may see the ground truth --------------------------------------------------------------------
@@ -664,6 +684,8 @@ def test_no_two_stages_write_the_same_file() -> None:
 
 @each_variant
 def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: Stage) -> None:
+    if stage.name in CHECKS:
+        return  # it looks at the main pipeline as a whole
     made = [output for other in VARIANTS for _, _, outputs in instances(other) for output in outputs]
     patterns = [
         re.escape(without_variables(output)).replace(r"\*", "[^/]+") for main in STAGES for output in main.outputs
@@ -716,7 +738,7 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
 def test_only_the_oracle_and_the_evaluation_of_ablations_can_see_a_mask() -> None:
     users: dict[str, set[str]] = {"data/ground_truth.zip": set(), "data/oracle_guides.zip": set()}
     for stage in VARIANTS:
-        for name, deps, _ in instances(stage):
+        for name, deps, _ in [] if stage.name in CHECKS else instances(stage):  # the check asks only whether it is there
             for path in users.keys() & set(deps):
                 users[path].add(name)
     measuring = [stage for stage in VARIANTS if stage.script.stem in ("evaluate", "evaluate_seeds")]
