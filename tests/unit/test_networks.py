@@ -22,8 +22,8 @@ from weakseg.networks.registry import (
     load_pretrained,
     normalization_of,
 )
-from weakseg.settings.types import backbones
 from weakseg.settings.networks import VGG16Classifier
+from weakseg.settings.types import backbones
 
 ROOT = Path(__file__).parents[2]
 SIDE = 129
