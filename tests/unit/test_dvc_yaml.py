@@ -39,7 +39,10 @@ from weakseg.settings.data import Report
 
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
 LISTS = "data/lists"  # tracked: lists that lie beside no photos
-CHECKS = {"check_params": "data/params_checked", "check_rows": "data/rows_checked"}  # read all, and go before all others
+CHECKS = {
+    "check_params": "data/params_checked",
+    "check_rows": "data/rows_checked",
+}  # read all, and go before all others
 RAW_DATA = {
     "prepare": {"${data.root}", LISTS},
     "pack_masks": {"${data.root}"},
@@ -656,7 +659,10 @@ def test_scripts_write_no_paths_of_their_own(stage: Stage) -> None:
 def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__", "__main__"}
     assert {stage.script.stem for stage in ALL} == scripts
-    assert {stage.script.stem for stage in VARIANTS} - {stage.name for stage in STAGES} == {"check_rows", "compare_published"}
+    assert {stage.script.stem for stage in VARIANTS} - {stage.name for stage in STAGES} == {
+        "check_rows",
+        "compare_published",
+    }
 
 
 # --- (e) where things lie, and who may see the ground truth --------------------------------------------------------------------
@@ -738,7 +744,9 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
 def test_only_the_oracle_and_the_evaluation_of_ablations_can_see_a_mask() -> None:
     users: dict[str, set[str]] = {"data/ground_truth.zip": set(), "data/oracle_guides.zip": set()}
     for stage in VARIANTS:
-        for name, deps, _ in [] if stage.name in CHECKS else instances(stage):  # the check asks only whether it is there
+        for name, deps, _ in (
+            [] if stage.name in CHECKS else instances(stage)
+        ):  # the check asks only whether it is there
             for path in users.keys() & set(deps):
                 users[path].add(name)
     measuring = [stage for stage in VARIANTS if stage.script.stem in ("evaluate", "evaluate_seeds")]
