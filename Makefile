@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup run profile test lint deps compare
+.PHONY: help setup run profile test lint docs deps compare
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -33,6 +33,9 @@ lint: setup ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: setup ## build the docs as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 deps: setup ## write the code deps of both dvc.yaml from the imports
 	python -m tests.code_deps

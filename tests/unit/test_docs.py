@@ -1,20 +1,31 @@
 """The docs agree with the code: every setting, the drawn pipeline, the papers' sections."""
 
+import ast
+import importlib
 import re
+import shlex
 import typing
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from docs import draw_pipeline
+from weakseg.settings import profile_names
 from weakseg.settings.params import Params
 from weakseg.settings.types import backbones
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = ROOT / "docs" / "parameters.md"
-DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("*.md")])
+DOCS = sorted(
+    [*ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("ablations/*.md"), *ROOT.glob("*.md")]
+)
+README_BYTES = 9000
+HISTORY = ("CHANGELOG.md",)  # names what was
 SECTIONS = {
     "SEC": {"1", "2", "3", "3.1", "3.2", "4", "4.1", "4.2", "4.3", "5", "6", "6.1", "6.2"},
     "GS": {"1", "2", "3", "4", "4.1", "4.2", "5", "5.1", "5.3", "6", "6.1", "6.2", "6.3", "7"}
@@ -132,3 +143,148 @@ def test_the_drawing_follows_deps_that_params_choose() -> None:
         ("make_cues", "train", "data/${item.train.supervision}"),
         ("train_classifier", "train", "models/${train.start_from}"),
     ]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
+
+
+def guides() -> Iterator[tuple[str, str]]:
+    """Name and text of each page that says how things are now."""
+    for path in DOCS:
+        if path.name not in HISTORY:
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Words of the shell commands in a page's code blocks and code spans, options of the shell's own left out."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    for line in [*joined.splitlines(), *re.findall(r"`([^`]+)`", outside.replace("\n", " "))]:
+        try:
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+        except ValueError:  # prose with an apostrophe, in an output or a here-document
+            continue
+        command: list[str] = []
+        for word in [*words, "&&"]:
+            if word in ("&&", "|", ";", "2>&1") or word.endswith(";"):
+                command += [word[:-1]] if len(word) > 1 and word.endswith(";") else []
+                while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
+                    command.pop(0)
+                if command:
+                    yield command
+                command = []
+            else:
+                command.append(word)
+
+
+def test_make_targets_in_the_docs_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        (page, word) for page, text in guides() for first, *words in commands(text) if first == "make" for word in words
+    }
+    assert len(named) > 5
+    for page, word in named:
+        if word.startswith("NAME="):
+            assert word in ("NAME=…", "NAME=NAME") or word[5:] in profile_names(), (page, word)
+        else:
+            assert word in targets or "=" in word, (page, word)
+
+
+def test_modules_in_the_docs_exist_with_the_options_that_they_are_given() -> None:
+    found = 0
+    for page, text in guides():
+        for command in commands(text):
+            if command[:2] != ["python", "-m"] or command[2] in ("pytest", "pip", "stages.…"):
+                continue
+            module, options = command[2], {word.partition("=")[0] for word in command[3:] if word.startswith("--")}
+            spec = find_spec(module)
+            assert spec and spec.origin, (page, module)
+            source = "".join(path.read_text(encoding="utf-8") for path in sources(Path(spec.origin)))
+            missing = [
+                name
+                for name in options - {"--help"}
+                if name not in source and f"{name[2:]}=".replace("-", "_") not in source
+            ]
+            assert not missing, (page, module, missing)
+            found += 1
+    assert found > 10
+
+
+def sources(module: Path) -> list[Path]:
+    """The module, and those of the library and the benchmarks that it takes its arguments from."""
+    names = re.findall(r"^from (weakseg[.\w]*|benchmarks[.\w]*)", module.read_text(encoding="utf-8"), re.MULTILINE)
+    specs = [find_spec(name) for name in names]
+    folders = [Path(spec.origin).parent for spec in specs if spec and spec.origin]
+    return [module, *(path for folder in folders for path in folder.glob("*.py"))]
+
+
+def test_stages_in_the_docs_exist() -> None:
+    """`dvc repro evaluate@sec` and its like, of the root and of ablations/."""
+    stages: dict[str, Any] = {}
+    for folder in ("", "ablations"):
+        stages |= yaml.safe_load((ROOT / folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    named = 0
+    for page, text in guides():
+        for command in commands(text):
+            if command[0] != "dvc" or command[1:2] not in (["repro"], ["pull"], ["push"], ["commit"]):
+                continue
+            for word in command[2:]:
+                if re.fullmatch(r"[a-z_]\w*(@.*)?", word) and word not in ("team", "bucket"):
+                    assert word.partition("@")[0] in stages, (page, command)
+                    named += 1
+    assert named > 10
+
+
+def test_settings_in_the_docs_exist() -> None:
+    """Dotted keys in code spans and in `-S key=value`, wherever their first part is a section of params.yaml."""
+    keys = {f"{place}.{key}" if place != "(file)" else key for place, key, _ in walk(Params)}
+    patterns = {re.sub(r"<name>", "*", key) for key in keys}
+    patterns |= {pattern.rsplit(".", level)[0] for pattern in patterns for level in range(1, pattern.count(".") + 1)}
+    named = 0
+    for page, text in guides():
+        spans = re.findall(r"`([a-z_0-9]+(?:\.[\w<>*…]+)+)`", text)
+        given = re.findall(r"(?:-S|--set-param) ([\w.]+)=", text)
+        for key in (key for key in spans + given if key.partition(".")[0] in Params.model_fields):
+            if re.search(r"\.(zip|npz|csv|json|txt|png|yaml)$", key):
+                continue
+            known = re.sub(r"<\w+>|…", "*", key)
+            assert any(fnmatchcase(known, pattern) for pattern in patterns), (page, key)
+            named += 1
+    assert named > 20
+
+
+def test_names_of_the_library_in_the_docs_exist() -> None:
+    named = {(page, name) for page, text in guides() for name in re.findall(r"(?:`|::: )(weakseg(?:\.\w+)+)", text)}
+    assert len(named) > 30
+    for page, name in named:
+        module, attribute = name.rsplit(".", 1)
+        try:
+            holds = hasattr(importlib.import_module(module), attribute) or find_spec(name)
+        except ModuleNotFoundError:  # a class's own
+            module, owner = module.rsplit(".", 1)
+            holds = hasattr(getattr(importlib.import_module(module), owner), attribute)
+        assert holds, (page, name)
+
+
+def test_python_in_the_docs_parses_and_imports_what_exists() -> None:
+    blocks = [
+        (page, code) for page, text in guides() for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    ]
+    assert blocks
+    for page, code in blocks:
+        for node in ast.walk(ast.parse(code, page)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                missing = [
+                    item.name for item in node.names if not hasattr(importlib.import_module(node.module), item.name)
+                ]
+                assert not missing, (page, node.module, missing)
+
+
+def test_how_things_were_is_gone_from_the_docs() -> None:
+    """Commands and keys of 0.1.0, which the changelog alone names."""
+    gone = re.compile(
+        r"cp profiles/|crf\.<name>\.backend|checkpoint_every_|(?<!train_)\bsegmenter\.training\b|\bclassifiers\.<name>"
+    )
+    assert {(page, found) for page, text in guides() for found in gone.findall(text)} == set()
