@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_the_site_loads_nothing_from_the_network(site: Path) -> None:
         loaded = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//[^>]*>", text)
         loaded += re.findall(r"<link(?![^>]*canonical)[^>]* href=\"?(?:https?:)?//[^>]*>", text)
         assert not loaded and 'class="mermaid"' not in text, (page.name, loaded)
+
+
+def test_every_function_on_the_library_page_has_an_example() -> None:
+    rooms = ("losses", "pooling", "crf", "cues", "guides", "refinement", "evaluation")
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    names = re.findall(rf"^::: (weakseg\.(?:{'|'.join(rooms)}))\.(\w+)$", page, re.MULTILINE)
+    assert {module.removeprefix("weakseg.") for module, _ in names} == set(rooms)
+    documented = {name: getattr(import_module(module), name).__doc__ for module, name in names}
+    assert [
+        name for name, text in documented.items() if not re.search(r"^ *Example:\n +>>> ", text, re.MULTILINE)
+    ] == []
 
 
 def test_the_library_page_shows_signatures_and_examples(site: Path) -> None:

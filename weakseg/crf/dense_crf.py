@@ -31,22 +31,37 @@ def mean_field(
     workers: int | None = None,
     max_bytes: int = 1 << 30,
 ) -> Tensor:
-    """Log-probabilities (B, C, H, W) of the dense CRF, on the device of `scores`, float32 (float64 stays).
+    """Log-probabilities of the dense CRF by mean field (Krähenbühl & Koltun, NIPS 2011).
 
-    images (B, H, W, 3) uint8, scores (B, C, H, W) logits or log-probabilities. SEC's train-time CRF takes the
-    raw logits, BGR images and `SEC.scaled(image side / grid side)` (golden `crf_log_probs`).
+    SEC's train-time CRF takes raw logits, BGR images and `SEC.scaled(image side / grid side)`.
 
-    gradient: "exact" differentiates through the unrolled mean field with respect to the scores (backend
-    exact); "none" returns a constant.
-    min_prob: floor of the result, which is then renormalized; None: 1e-4 for the lattice, as in the
-    released layer, and 0 (no floor, mean field as published) for exact.
-    workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on
-    it.
-    max_bytes: bound on the pairwise kernel the exact backend holds at a time; beyond it come some ten tensors
-    the size of `scores`. Images are taken in groups that fit; one that alone doesn't has its kernel
-    recomputed in blocks of columns in every step.
+    Args:
+        images: (B, H, W, 3) uint8.
+        scores: (B, C, H, W) logits or log-probabilities.
+        params: weights and widths, for the grid's own pixels.
+        backend: "lattice", the permutohedral lattice on CPU workers, or "exact", all pairs on any device.
+        gradient: "exact" differentiates through the unrolled mean field with respect to the scores (backend exact);
+            "none" returns a constant.
+        min_prob: floor of the result, which is then renormalized; None: 1e-4 for the lattice, as in SEC's released
+            layer, and 0 (no floor, mean field as published) for exact.
+        workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on it.
+        max_bytes: bound on the pairwise kernel that the exact backend holds at a time, beside some ten tensors of the
+            size of `scores`. Images are computed in groups that fit; for an image that does not fit alone, the kernel
+            is recomputed in blocks of columns in every step.
 
-    Raises ValueError for shapes, types or options that do not go together.
+    Returns:
+        (B, C, H, W) on the device of `scores`, float32 (float64 stays).
+
+    Raises:
+        ValueError: shapes, types or options that do not go together.
+
+    Example:
+        >>> images = torch.zeros(1, 1, 6, 3, dtype=torch.uint8)
+        >>> images[:, :, 3:] = 255  # a black and a white half
+        >>> scores = torch.zeros(1, 2, 1, 6)
+        >>> scores[0, 0, 0, 0], scores[0, 1, 0, 5] = 1.0, 1.0  # a hint for each
+        >>> mean_field(images, scores, CRFParams(4, 10, 5, 0, 1), backend="exact").argmax(1)
+        tensor([[[0, 0, 0, 1, 1, 1]]])
     """
     check_inputs(images, scores, backend, gradient)
     if backend == "lattice":

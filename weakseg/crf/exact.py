@@ -151,8 +151,25 @@ def exact_labels(
 ) -> npt.NDArray[np.uint8]:
     """`lattice_labels` with the exact backend, on any device: the most probable class (H, W) uint8.
 
-    image (H, W, 3) uint8, log_probs (C, H, W). Time grows with the square of the pixels, memory does not: `max_bytes`
-    is as in `mean_field`. Meant for GPUs, and for telling what the lattice's approximation changes.
+    Meant for GPUs, and for measuring what the lattice's approximation changes. Time grows with the square of the number
+    of pixels; memory does not.
+
+    Args:
+        image: (H, W, 3) uint8.
+        log_probs: (C, H, W) float32.
+        params: weights and widths at the photo's size.
+        keep_floor: see `lattice_labels`.
+        device: where to compute.
+        max_bytes: see `mean_field`.
+
+    Raises:
+        ValueError: shapes or types that do not go together.
+
+    Example:
+        >>> image = np.array([[[0, 0, 0]] * 3 + [[255, 255, 255]] * 3], np.uint8)  # a black and a white half
+        >>> probs = np.array([[[0.8, 0.5, 0.5, 0.5, 0.5, 0.2]], [[0.2, 0.5, 0.5, 0.5, 0.5, 0.8]]], np.float32)
+        >>> exact_labels(image, np.log(probs), CRFParams(4, 10, 5, 0, 1))
+        array([[0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
     scores = torch.from_numpy(log_probs)[None]
     check_inputs(image[None], scores, "exact", "none")

@@ -103,8 +103,22 @@ def _check(image: Photo, scores: npt.NDArray[Any]) -> None:
 def soft(image: Photo, scores: npt.NDArray[Any], params: CRFParams, min_prob: float = MIN_PROB) -> Maps:
     """Log-probabilities (C, H, W) float32 of one image.
 
-    image (H, W, 3) uint8; scores (C, H, W), logits or log-probabilities. As in SEC's released layer (golden
-    `crf_log_probs`) the result is floored, max(Q, min_prob), and renormalized; 0 floors only what underflows.
+    As in SEC's released layer, the result is floored, max(Q, min_prob), and renormalized.
+
+    Args:
+        image: (H, W, 3) uint8.
+        scores: (C, H, W) logits or log-probabilities.
+        params: weights and widths, for the image's own pixels.
+        min_prob: the floor; 0 floors only what underflows.
+
+    Raises:
+        ValueError: an image of another shape or type.
+
+    Example:
+        >>> image, scores = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 2), np.float32)
+        >>> np.exp(soft(image, scores, CRFParams(4, 10, 5, 3, 3)))[0]  # no class is preferred anywhere
+        array([[0.5, 0.5],
+               [0.5, 0.5]], dtype=float32)
     """
     _check(image, scores)
     if len(scores) == 1:
@@ -118,9 +132,23 @@ def soft(image: Photo, scores: npt.NDArray[Any], params: CRFParams, min_prob: fl
 def lattice_labels(image: Photo, log_probs: Maps, params: CRFParams, keep_floor: float = KEEP_FLOOR) -> Photo:
     """Test-time CRF at full resolution: the most probable class (H, W) uint8.
 
-    image (H, W, 3) uint8; log_probs (C, H, W). Only classes with support run, see `competitors`; where it is one, it is
-    returned without a CRF. At most four classes get the Gaussian kernel by convolution, not by the lattice. Measured:
-    benchmarks/crf.py.
+    The CRF runs only for classes with support (see `competitors`); a single one is returned without a CRF. With at most
+    four classes the Gaussian kernel is a convolution instead of a lattice. Measured by benchmarks/crf.py.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        log_probs: (C, H, W) float32.
+        params: weights and widths at the photo's size.
+        keep_floor: a class whose probability exceeds this nowhere, and is the highest nowhere, has no support.
+
+    Raises:
+        ValueError: an image of another shape or type.
+
+    Example:
+        >>> image = np.array([[[0, 0, 0]] * 3 + [[255, 255, 255]] * 3], np.uint8)  # a black and a white half
+        >>> probs = np.array([[[0.8, 0.5, 0.5, 0.5, 0.5, 0.2]], [[0.2, 0.5, 0.5, 0.5, 0.5, 0.8]]], np.float32)
+        >>> lattice_labels(image, np.log(probs), CRFParams(4, 10, 5, 0, 1))
+        array([[0, 0, 0, 1, 1, 1]], dtype=uint8)
     """
     _check(image, log_probs)
     kept, scores, weights = competitors(log_probs, keep_floor)

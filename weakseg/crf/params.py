@@ -20,7 +20,17 @@ KEEP_FLOOR = 0.3  # `lattice_labels` pools the classes that nowhere reach this p
 
 @dataclass(frozen=True)
 class CRFParams:
-    """Weights (log-odds) and widths of the two Potts kernels: σ_xy in pixels, σ_rgb in 8-bit intensities."""
+    """Weights (log-odds) and widths of the two Potts kernels: σ_xy in pixels, σ_rgb in 8-bit intensities.
+
+    `SEC` and `DEEPLAB` are the papers' two settings at full resolution (GS §C.1). Raises ValueError for a width that is
+    not positive, or a negative number of steps.
+
+    Example:
+        >>> SEC
+        CRFParams(bilateral_weight=10, bilateral_sigma_xy=80, bilateral_sigma_rgb=13, gaussian_weight=3, gaussian_sigma_xy=3, steps=10)
+        >>> SEC.scaled(10).bilateral_sigma_xy
+        8.0
+    """
 
     bilateral_weight: float
     bilateral_sigma_xy: float
@@ -35,7 +45,7 @@ class CRFParams:
             raise ValueError(f"CRF widths must be positive and steps at least 0: {self}")
 
     def scaled(self, factor: float) -> "CRFParams":
-        """For a grid `factor` times coarser (image side / grid side): both σ_xy shrink by it."""
+        """For a grid that is `factor` (image side / grid side) times coarser: both σ_xy are divided by it."""
         return replace(
             self,
             bilateral_sigma_xy=self.bilateral_sigma_xy / factor,

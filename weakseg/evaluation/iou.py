@@ -2,7 +2,7 @@
 
 A confusion matrix is (C, C) int64 pixel counts: rows are the target's classes, columns the prediction's, background
 first. Counts of several images add up, so every measure here is one over all pixels of a data set (VOC's rule).
-Functions return fractions 0..1; only `metrics_of` and `summary_of`, which make the JSON files, speak in per cent.
+Functions return fractions 0..1; only `metrics_of` and `summary_of`, which make the JSON files, return percentages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,26 @@ Confusion = npt.NDArray[np.int64]
 def confusion_matrix(
     target: npt.NDArray[np.integer[Any]], prediction: npt.NDArray[np.integer[Any]], num_classes: int
 ) -> Confusion:
-    """(C, C) pixel counts of two label maps of one shape; where the target is 255 nothing counts.
+    """(C, C) int64 pixel counts of two label maps; pixels whose target is 255 do not count.
 
-    Fast for uint8: both labels of a pixel become one 16-bit number, counted in one pass. Raises ValueError for
-    maps of different shape, a target outside 0..C-1 and 255, a prediction outside 0..C-1 where the target counts.
+    Fast for uint8: both labels of a pixel become one 16-bit number, counted in one pass.
+
+    Args:
+        target: class ids 0..C-1 or 255, any shape.
+        prediction: class ids 0..C-1, of the target's shape.
+        num_classes: C, with background.
+
+    Returns:
+        Rows are the target's classes, columns the prediction's.
+
+    Raises:
+        ValueError: maps of different shape, a target outside 0..C-1 and 255, or a prediction outside 0..C-1 where the
+            target counts.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 0, 1, 255]), np.array([0, 1, 1, 1]), num_classes=2)
+        array([[1, 1],
+               [0, 1]])
     """
     if target.shape != prediction.shape:
         raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in shape")
@@ -60,7 +76,12 @@ def _prediction_bytes(prediction: npt.NDArray[np.integer[Any]]) -> npt.NDArray[n
 
 
 def iou_per_class(confusion: Confusion) -> npt.NDArray[np.float64]:
-    """(C,) intersection over union; NaN for a class that is in neither target nor prediction."""
+    """(C,) intersection over union; NaN for a class that is in neither target nor prediction.
+
+    Example:
+        >>> iou_per_class(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]]))
+        array([0.5, 0.5, nan])
+    """
     hits = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - hits
     return _ratio(hits, union)
@@ -76,22 +97,37 @@ def _mean_of_known(values: npt.NDArray[np.float64]) -> float:
 
 
 def mean_iou(confusion: Confusion) -> float:
-    """Mean of `iou_per_class` over the classes that occur; NaN without any counted pixel."""
+    """Mean of `iou_per_class` over the classes that occur; NaN if no pixel counts.
+
+    Example:
+        >>> mean_iou(np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))  # (2/3 + 1/2) / 2
+        0.5833333333333333
+    """
     return _mean_of_known(iou_per_class(confusion))
 
 
 def image_iou(confusion: Confusion) -> float:
-    """Mean IoU over the classes the target of one image holds (background too); NaN if all is ignored."""
+    """Mean IoU over the classes in the target of one image, background included; NaN if all is ignored.
+
+    Example:
+        >>> image_iou(np.array([[2, 2], [0, 0]]))  # the false alarm costs the background, and is no class of its own
+        0.5
+    """
     return _mean_of_known(iou_per_class(confusion)[confusion.sum(1) > 0])
 
 
 def pixel_accuracy(confusion: Confusion) -> float:
-    """Share of the counted pixels with the right class; NaN without any."""
+    """Share of the counted pixels with the right class; NaN if there are none."""
     return float(_ratio(np.trace(confusion)[None], confusion.sum()[None])[0])
 
 
 def foreground_fraction(confusion: Confusion) -> float:
-    """Share of the counted pixels that the prediction calls any foreground class (SEC figure 6); NaN without any."""
+    """Share of the counted pixels that are predicted to be foreground, of any class (SEC figure 6); NaN if there are none.
+
+    Example:
+        >>> foreground_fraction(np.array([[1, 1], [0, 2]]))
+        0.75
+    """
     return float(_ratio(confusion[:, 1:].sum()[None], confusion.sum()[None])[0])
 
 
@@ -100,10 +136,22 @@ def _percent_by_name(iou: npt.NDArray[np.float64], class_names: Sequence[str]) -
 
 
 def metrics_of(confusion_raw: Confusion, confusion_crf: Confusion, class_names: Sequence[str]) -> dict[str, Any]:
-    """`metrics/<experiment>.json`, in per cent; a class in neither map is NaN (null once written).
+    """`metrics/<experiment>.json`, in percent; a class in neither map is NaN (null in the file).
 
     `pixel_accuracy` and `foreground_fraction` are those of the prediction without CRF.
-    Raises ValueError unless both matrices have a row per class name.
+
+    Args:
+        confusion_raw: (C, C) counts of the masks without CRF.
+        confusion_crf: (C, C) counts of the masks with CRF.
+        class_names: C names, background first.
+
+    Raises:
+        ValueError: a matrix that does not have a row per class name.
+
+    Example:
+        >>> raw, crf = np.array([[1, 1], [0, 2]]), np.array([[2, 0], [0, 2]])
+        >>> metrics_of(raw, crf, ["background", "cat"])["iou_crf"]
+        {'background': 100.0, 'cat': 100.0}
     """
     return {
         "miou": 100 * mean_iou(confusion_raw),
@@ -124,8 +172,13 @@ def _best_miou(metrics: Mapping[str, Any]) -> float | None:
 def summary_of(metrics: Mapping[str, Mapping[str, Any]], bound: str = "full") -> dict[str, dict[str, float | None]]:
     """`metrics/summary.json` from the metrics of all experiments, in their order.
 
-    `percent_of_full` is the better of an experiment's two mIoUs over the better of the bound's two;
-    None without the bound, or where it is 0.
+    `percent_of_full` is the better of an experiment's two mIoUs as a percentage of the better of the bound's two;
+    None if there is no bound, or it is 0.
+
+    Example:
+        >>> both = {"sec": {"miou": 30.0, "miou_crf": 40.0}, "full": {"miou": 50.0, "miou_crf": 48.0}}
+        >>> summary_of(both)["sec"]
+        {'miou': 30.0, 'miou_crf': 40.0, 'percent_of_full': 80.0}
     """
     best_bound = _best_miou(metrics.get(bound, {}))
     summary: dict[str, dict[str, float | None]] = {}

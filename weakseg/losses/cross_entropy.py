@@ -17,10 +17,16 @@ def cross_entropy_loss(
     Args:
         logits: (B, C, H, W).
         target: (B, H, W), any integer type, class ids 0..C-1 or `ignore_index`.
-        num_locations: what to divide the sum by, where this is part of a larger batch; None: the number here.
+        num_locations: what to divide the sum by if this is part of a larger batch; None: the number here.
 
     Returns:
-        Scalar; 0, with a gradient of 0, where every location is ignored.
+        Scalar; 0, with a gradient of 0, if every location is ignored.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.zeros(1, 2, 1, 2)
+        >>> round(float(cross_entropy_loss(logits, torch.tensor([[[1, 255]]]))), 4)  # log 2; 255 does not count
+        0.6931
     """
     total = cross_entropy(logits, target.long(), ignore_index=ignore_index, reduction="sum")
     return total / ((target != ignore_index).sum().clamp(min=1) if num_locations is None else num_locations)

@@ -21,8 +21,15 @@ def decay_for_share(share_of_locations: float, num_locations: int) -> float:
         share_of_locations: in (0, 1].
         num_locations: n = H * W >= 1.
 
+    Returns:
+        d in (0, 1).
+
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> round(decay_for_share(0.1, 41 * 41), 3)
+        0.996
     """
     if not 0 < share_of_locations <= 1 or num_locations < 1:
         raise ValueError(
@@ -47,7 +54,12 @@ def global_weighted_rank_pool(scores: Tensor, decay: float | Tensor) -> Tensor:
         (B, C), in float32 (float64 for float64 scores).
 
     Raises:
-        ValueError: a decay outside [0, 1]; those in a tensor on a GPU are taken as they are.
+        ValueError: a decay outside [0, 1]; those in a tensor on a GPU are not checked.
+
+    Example:
+        >>> scores = torch.tensor([1.0, 4.0, 2.0]).view(1, 1, 1, 3)
+        >>> [float(global_weighted_rank_pool(scores, decay)) for decay in (0, 0.5, 1)]  # maximum, between, mean
+        [4.0, 3.0, 2.3333332538604736]
     """
     flat = scores.flatten(2)
     if isinstance(decay, Tensor):

@@ -29,7 +29,20 @@ _SMALLEST_PROB = 1e-12
 
 @in_full_precision
 def floored_softmax(logits: Tensor, min_prob: float = MIN_PROB) -> Tensor:
-    """p = softmax(logits) + min_prob, renormalized over the classes, as the released softmax layer does. (B,C,H,W) -> same."""
+    """p = softmax(logits) + min_prob, renormalized over the classes, as SEC's released softmax layer does.
+
+    Args:
+        logits: (B, C, H, W) scores.
+        min_prob: what is added to each probability; the released layers' 1e-4.
+
+    Returns:
+        (B, C, H, W) probabilities, each at least min_prob / (1 + C·min_prob).
+
+    Example:
+        >>> probs = floored_softmax(torch.tensor([1000.0, 0.0]).view(1, 2, 1, 1))
+        >>> [f"{float(p):.6f}" for p in probs.flatten()]  # never 0, so its logarithm is finite
+        ['0.999900', '0.000100']
+    """
     # In float64: where p is close to 1, rounding before `expand_loss` takes log(1 - p) puts its gradient 4e-5
     # off the released layers'. softmax sums to 1, so the normalizer is a constant.
     probs = (torch.softmax(logits.double(), dim=1) + min_prob) / (1 + logits.shape[1] * min_prob)
@@ -40,7 +53,7 @@ def floored_softmax(logits: Tensor, min_prob: float = MIN_PROB) -> Tensor:
 def seed_loss(probs: Tensor, cues: Tensor, include_background: bool = True) -> Tensor:
     """Seeding loss (SEC, equation 2): per image -sum(cues * log p) / sum(cues), then the mean over images.
 
-    An image without cues contributes 0 (the released code: NaN).
+    An image without cues contributes 0 (in the released code: NaN).
 
     Args:
         probs: (B, C, H, W) probabilities, class 0 = background.
@@ -49,6 +62,12 @@ def seed_loss(probs: Tensor, cues: Tensor, include_background: bool = True) -> T
 
     Returns:
         Scalar.
+
+    Example:
+        >>> probs = torch.tensor([0.2, 0.5, 0.8, 0.5]).view(1, 2, 1, 2)  # background, then one class, at two locations
+        >>> cues = torch.tensor([False, False, True, False]).view(1, 2, 1, 2)
+        >>> round(float(seed_loss(probs, cues)), 4)  # -log 0.8: the location without a cue does not count
+        0.2231
     """
     first_class = 0 if include_background else 1
     weights = cues[:, first_class:].to(probs.dtype)
@@ -67,19 +86,27 @@ def expand_loss(
     """Expansion loss (SEC, equation 4), mean over images.
 
     Per image: -mean over present c of log G_c(d+) - mean over absent c of log(1 - G_c(d-)) - log G_bg(d_bg),
-    G being `pooling.global_weighted_rank_pool`. A mean over no class is 0 (the released code: NaN).
-    The defaults belong to a 41x41 grid; `pooling.decay_for_share` finds those of another. `decay_present` 0,
-    0.996 and 1 are GMP, GWRP and GAP of figure 6.
+    where G is `pooling.global_weighted_rank_pool`. A mean over no class is 0 (in the released code: NaN).
 
     Args:
         probs: (B, C, H, W) probabilities, class 0 = background.
         image_labels: (B, C-1) bool, the foreground classes present.
+        decay_present: d+; 0, 0.996 and 1 are GMP, GWRP and GAP of SEC's figure 6. The defaults belong to a 41x41
+            grid; `pooling.decay_for_share` gives those of any other.
+        decay_absent: d-.
+        decay_background: d_bg.
 
     Returns:
         Scalar.
 
     Raises:
         ValueError: a decay outside [0, 1].
+
+    Example:
+        >>> probs = torch.tensor([0.5, 0.5, 0.25, 0.25, 0.25, 0.25]).view(1, 3, 1, 2)
+        >>> present = torch.tensor([[True, False]])  # the first class is in the image, the second is not
+        >>> round(float(expand_loss(probs, present)), 4)  # -log 0.25 - log(1 - 0.25) - log 0.5
+        2.3671
     """
     if not all(0 <= value <= 1 for value in (decay_present, decay_absent, decay_background)):
         raise ValueError(f"decays must lie in [0, 1], got {decay_present}, {decay_absent} and {decay_background}")
@@ -107,7 +134,13 @@ def constrain_loss(probs: Tensor, crf_log_probs: Tensor) -> Tensor:
         crf_log_probs: (B, C, H, W), log of the CRF's normalized Q.
 
     Returns:
-        Scalar.
+        Scalar, at least 0.
+
+    Example:
+        >>> probs = torch.tensor([0.5, 0.5]).view(1, 2, 1, 1)
+        >>> crf = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1)
+        >>> round(float(constrain_loss(probs, crf.log())), 4), float(constrain_loss(probs, probs.log()))
+        (0.3681, 0.0)
     """
     log_q = floor_log_probs(crf_log_probs)
     return (log_q.exp() * (log_q - _safe_log(probs))).sum(1).mean()
@@ -141,6 +174,13 @@ def with_2016_gradient(crf_log_probs: Tensor, scores: Tensor) -> Tensor:
 
     Returns:
         (B, C, H, W), for `constrain_loss`.
+
+    Example:
+        >>> scores = torch.zeros(1, 2, 1, 1, requires_grad=True)
+        >>> log_q = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1).log()
+        >>> with_2016_gradient(log_q, scores).sum().backward()
+        >>> [round(float(g), 4) for g in scores.grad.flatten()]  # 1 - Q
+        [0.1, 0.9]
     """
     log_q: Tensor = _Gradient2016.apply(scores, floor_log_probs(crf_log_probs.detach()))
     return log_q
@@ -180,11 +220,17 @@ def sec_loss_terms(
         weights: of "seed", "expand" and "constrain"; a name left out has weight 0.
 
     Returns:
-        Scalars by name, in the order seed, expand, constrain; `weighted_sum` adds them up.
+        Scalars by name, in the order seed, expand, constrain.
 
     Raises:
-        UserError: a name in `weights` is no term, or no weight differs from 0.
-        ValueError: the constrain term is wanted and `crf_log_probs` is None.
+        UserError: a name in `weights` is not a term, or all weights are 0.
+        ValueError: the constrain term has a weight and `crf_log_probs` is None.
+
+    Example:
+        >>> logits, cues = torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1, 2, dtype=torch.bool)
+        >>> terms = sec_loss_terms(logits, cues, torch.tensor([[True]]), None, {"seed": 1.0, "expand": 1.0})
+        >>> {name: round(float(term), 4) for name, term in terms.items()}
+        {'seed': 0.6931, 'expand': 1.3863}
     """
     used = _used_terms(weights)
     probs = floored_softmax(logits)

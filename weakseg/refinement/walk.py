@@ -104,8 +104,21 @@ class _Stencil:
 
 
 def walked_labels(walked: Tensor, labels: Tensor, height: int, width: int, background: float = 0.25) -> Tensor:
-    """(H, W) uint8 class ids of walked maps (L, h, w) of a photo's classes (L,): ×4 up, bilinear, divided by the maximum
-    over all classes, background where none reaches `background` (IRN §5.1)."""
+    """(H, W) uint8 class ids from walked maps (IRN §5.1).
+
+    The maps are enlarged by 4, bilinearly, and divided by their maximum over all classes; a pixel is background if none
+    reaches `background` there.
+
+    Args:
+        walked: (L, h, w), from `boundary_walk`.
+        labels: (L,) the maps' class ids.
+        height, width: the photo's, in px.
+
+    Example:
+        >>> walked = torch.tensor([[[0.1, 1.0]]])
+        >>> walked_labels(walked, torch.tensor([7]), 4, 8)[0]
+        tensor([0, 0, 0, 7, 7, 7, 7, 7], dtype=torch.uint8)
+    """
     if not len(walked):
         return torch.zeros(height, width, dtype=torch.uint8, device=walked.device)
     size = (4 * walked.shape[1], 4 * walked.shape[2])

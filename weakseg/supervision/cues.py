@@ -39,7 +39,11 @@ def foreground_cues(cams: NDArray[Any], threshold: float = 0.2) -> BoolArray:
         threshold: fraction of the map's maximum, in [0, 1].
 
     Returns:
-        (L, H, W).
+        (L, H, W) bool.
+
+    Example:
+        >>> foreground_cues(np.array([[[0.0, 1.0, 5.0]]]))
+        array([[[False, False,  True]]])
     """
     maps = _at_least_float32(cams)
     cues: BoolArray = maps > threshold * maps.max((1, 2), keepdims=True)
@@ -58,10 +62,15 @@ def background_cues(saliency: NDArray[Any], fraction: float = 0.1, median_size: 
         median_size: side of the median filter's window, in locations; 1 filters nothing.
 
     Returns:
-        (H, W).
+        (H, W) bool.
 
     Raises:
         ValueError: `fraction` outside [0, 1].
+
+    Example:
+        >>> background_cues(np.array([[1.0, 2.0], [3.0, 4.0]]), fraction=0.5, median_size=1)
+        array([[ True,  True],
+               [False, False]])
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must lie in [0, 1], got {fraction}")
@@ -86,10 +95,16 @@ def resolve_conflicts(foreground: BoolArray, labels: ArrayLike, background: Bool
         num_classes: C, with background.
 
     Returns:
-        (C, H, W), at most one class per location.
+        (C, H, W) bool, at most one class per location.
 
     Raises:
         ValueError: labels that repeat, are out of range, or do not match the maps in number.
+
+    Example:
+        >>> foreground = np.array([[[True, True, False]], [[False, True, False]]])  # of classes 1 and 2
+        >>> cues = resolve_conflicts(foreground, [1, 2], background=np.array([[True, True, True]]), num_classes=3)
+        >>> cues.argmax(0)  # the smaller class 2 wins the middle; background has what is left
+        array([[1, 2, 0]])
     """
     class_ids = _checked_labels(labels, len(foreground), num_classes)
     area = foreground.sum((1, 2))
@@ -105,10 +120,14 @@ def resolve_conflicts(foreground: BoolArray, labels: ArrayLike, background: Bool
 
 
 def coverage(cues: BoolArray) -> Coverage:
-    """The fractions of locations that carry a foreground cue, only a background cue, none.
+    """The fractions of the locations with a foreground cue, with only a background cue, and with none.
 
     Args:
-        cues: (C, H, W), or (B, C, H, W) for the mean over images of one grid.
+        cues: (C, H, W) bool, or (B, C, H, W) for the mean over images on the same grid.
+
+    Example:
+        >>> coverage(np.array([[[True, False, False, False]], [[False, True, True, False]]]))
+        Coverage(foreground=0.5, background=0.25, unlabelled=0.25)
     """
     foreground = cues[..., 1:, :, :].any(-3)
     background = cues[..., 0, :, :] & ~foreground
@@ -129,22 +148,27 @@ def chosen_threshold(settings: Threshold, cams: Iterable[NDArray[Any]], what: st
 def threshold_for_coverage(cams: Iterable[NDArray[Any]], coverage: float) -> float:
     """The threshold tau at which a share `coverage` of the locations carries a foreground cue.
 
-    The share is that of the mean image, and tau is one for all images.
-
-    A location carries one where map > tau * max(map) for any of its image's classes (`foreground_cues`). No
-    ground truth is needed. One pass, one histogram of max over classes of map / max(map) with bins of 0.001,
-    linear in between: memory does not grow with the number of images.
+    The share is averaged over images, and tau is the same for all of them. A location carries a cue where
+    map > tau * max(map) for any of its image's classes (`foreground_cues`). No ground truth is needed. A single pass
+    fills one histogram of max over classes of map / max(map), with bins of 0.001 and linear interpolation, so memory
+    does not grow with the number of images.
 
     Args:
-        cams: per image (L, H, W), the heat maps of its classes; grids may differ. An image without classes
+        cams: for each image (L, H, W), the heat maps of its classes; grids may differ. An image without classes
             counts with a share of 0.
         coverage: wanted share of the locations, in (0, 1).
 
     Returns:
-        tau in [0, 1]; 0, the nearest there is, where positive map values cover less than `coverage`.
+        tau in [0, 1]; 0, the closest possible, if positive map values cover less than `coverage`.
 
     Raises:
         UserError: `coverage` outside (0, 1), or no image at all.
+
+    Example:
+        >>> cams = [np.array([[[0.2, 0.4, 0.6, 1.0]]])]
+        >>> tau = threshold_for_coverage(cams, 0.5)
+        >>> float(foreground_cues(cams[0], tau).mean())
+        0.5
     """
     if not 0 < coverage < 1:
         raise UserError(f"cue coverage must lie between 0 and 1, got {coverage}")

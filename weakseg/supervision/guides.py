@@ -1,9 +1,9 @@
 """Guide labels: how saliency and seeds become training targets (Oh et al., CVPR 2017, §5 and supplement E).
 
-Every rule splits the salient foreground into 8-connected components, drops those under 1 % of the image and
-names the others; they differ in who names them. `fuse_g0` asks chance, `fuse_g1` a classifier, `fuse_g2` the
-seeds. Guides are uint8 (H, W) label maps: 0 = background, 255 = ignore. The *oracle* row of table 2 is
-`fuse_g2` with `oracle_saliency(target)`; the *seeds* row is the seed map itself. All of GS §5 and supplement E is here and nothing else.
+Every rule splits the salient foreground into 8-connected components, drops those under 1 % of the image and gives each
+of the others a class: `fuse_g0` by chance, `fuse_g1` by a classifier, `fuse_g2` by the seeds. Guides are uint8 (H, W)
+label maps: 0 = background, 255 = ignore. The *oracle* row of GS table 2 is `fuse_g2` with `oracle_saliency(target)`;
+the *seeds* row is the seed map itself.
 """
 
 import hashlib
@@ -37,7 +37,12 @@ UNARY_BLUR_PX = 10.0
 
 
 def oracle_saliency(target: LabelMap) -> Mask:
-    """Ground-truth foreground to stand in for saliency: (H, W) uint8 → (H, W) bool; 255 is not foreground."""
+    """Ground-truth foreground in place of saliency (GS table 2): (H, W) uint8 → (H, W) bool; 255 is not foreground.
+
+    Example:
+        >>> oracle_saliency(np.array([[0, 7, 255]], np.uint8))
+        array([[False,  True, False]])
+    """
     return np.asarray((target != 0) & (target != IGNORE_INDEX), np.bool_)
 
 
@@ -50,11 +55,29 @@ def fuse_g0(
     unresolved: Unresolved = "ignore",
     min_saliency_fraction: float = MIN_SALIENCY_FRACTION,
 ) -> LabelMap:
-    """G0: the whole foreground takes one of the image's labels at random.
+    """G0: the whole foreground takes one of the image's labels at random (GS §5.3).
 
-    The draw depends on `random_seed` and `image_id` alone, never on the order of images, labels or workers.
-    `saliency` is (H, W) bool, `image_labels` class ids 1..C-1; returns (H, W) uint8. Without any label the
-    foreground is unresolved (255, or 0 with `unresolved="background"`).
+    The draw depends on `random_seed` and `image_id` alone, never on the order of images, labels or workers. An image
+    without labels has its foreground unresolved.
+
+    Args:
+        image_id: the photo's id.
+        image_labels: class ids 1..C-1.
+        saliency: (H, W) bool.
+        random_seed: another seed gives another draw.
+        unresolved: "ignore" leaves undecided pixels at 255, "background" makes them 0.
+        min_saliency_fraction: smaller components, as a share of the image, become background.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: a label that is not a class id.
+
+    Example:
+        >>> saliency = np.array([[False, True, True]])
+        >>> fuse_g0("2007_000032", [15], saliency)
+        array([[ 0, 15, 15]], dtype=uint8)
     """
     regions, _ = _components(saliency, _min_area_px(saliency, min_saliency_fraction))
     labels = _checked_labels(image_labels)
@@ -72,15 +95,35 @@ def fuse_g1(
     min_saliency_fraction: float = MIN_SALIENCY_FRACTION,
     require_positive: bool = False,
 ) -> LabelMap:
-    """G1: each component takes the image label whose score gains most when all else is blacked out.
+    """G1: each component takes the image label whose score gains most when all else is blacked out (GS §5.3).
 
-    `classify` maps images (N, H, W, 3) uint8 to scores (N, C-1), class id c in column c-1. It is called once
-    per image, with the full image first and then one blacked-out copy per component; not at all where there
-    is nothing to choose. A component's label is argmax over the image's labels of score(component alone) -
-    score(full image); ties go to the lower class id. The gain may be negative: the paper's "greatest positive
-    difference" is read as the signed one, so a component always takes a label. `require_positive=True` leaves
-    a component without a positive gain unresolved. `image` is (H, W, 3) uint8, `saliency` (H, W) bool;
-    returns (H, W) uint8. Without any label all foreground is 255.
+    A component's label is argmax over the image's labels of score(component alone) - score(full image); ties go to the
+    lower class id. The gain may be negative: the paper's "greatest positive score difference" is read as the signed one,
+    so a component always takes a label. An image without labels has all foreground at 255.
+
+    Args:
+        image: (H, W, 3) uint8.
+        image_labels: class ids 1..C-1.
+        saliency: (H, W) bool.
+        classify: maps images (N, H, W, 3) uint8 to scores (N, C-1), class id c in column c-1. Called once per image,
+            with the full image first and then one blacked-out copy per component; not at all if there is no choice.
+        unresolved: "ignore" leaves undecided pixels at 255, "background" makes them 0.
+        min_saliency_fraction: smaller components, as a share of the image, become background.
+        require_positive: leave a component without a positive gain unresolved.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: sizes that differ, a label that is not a class id, or scores of another shape.
+
+    Example:
+        >>> image = np.array([[[200, 0, 0], [0, 0, 0], [0, 0, 200]]], np.uint8)
+        >>> def classify(images):  # class 1 is red, class 2 blue
+        ...     red, _, blue = np.moveaxis(images.astype(float), -1, 0)
+        ...     return np.stack([(red - blue).sum((1, 2)), (blue - red).sum((1, 2))], 1)
+        >>> fuse_g1(image, [1, 2], np.array([[True, False, True]]), classify)
+        array([[1, 0, 2]], dtype=uint8)
     """
     _check_same_size(image, saliency)
     regions, count = _components(saliency, _min_area_px(saliency, min_saliency_fraction))
@@ -111,16 +154,35 @@ def fuse_g2(
     unary_clip: float = UNARY_CLIP,
     unary_blur_px: float = UNARY_BLUR_PX,
 ) -> LabelMap:
-    """G2: seeds name the components they touch (supplement E).
+    """G2: seeds name the components they touch (GS §5.3, supplement E).
 
-    A component touched by no seed is 255, by seeds of one class takes that class, by several is divided among
-    them by a dense CRF. A seed may name several components; where it leaks out of them the leak is 255; a
-    seed that touches none stays as it is. Everything else is background. "Touching" means sharing a pixel.
+    A component touched by no seed is 255; touched by seeds of one class, it takes that class; touched by seeds of several
+    classes, it is divided among them by a dense CRF. A seed may name several components; where it leaks out of them, the
+    leak is 255; a seed that touches none stays as it is. Everything else is background. "Touching" means sharing a pixel.
 
-    `image` (H, W, 3) uint8 RGB; `seeds` (H, W) uint8, 0 = none (255 counts as none); `saliency` (H, W) bool.
-    Returns (H, W) uint8. `unresolved="background"` turns every 255 into 0, as the authors' code does. Seed
-    components under `min_seed_px` pixels, or under `min_seed_fraction` of the image where that is given (the
-    paper: 0.01), are dropped. Raises ValueError where the three sizes differ.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        seeds: (H, W) uint8 class ids, 0 = none (255 counts as none).
+        saliency: (H, W) bool.
+        unresolved: "ignore" leaves undecided pixels at 255; "background" makes them 0, as the authors' code does.
+        min_saliency_fraction: smaller components of saliency, as a share of the image, are dropped.
+        min_seed_px: smaller components of seeds are dropped, unless `min_seed_fraction` is given.
+        min_seed_fraction: the same as a share of the image (the paper: 0.01).
+        crf: divides components that seeds of several classes touch.
+        unary_clip: the CRF's input: seed masks are clipped to [clip, 1 - clip] …
+        unary_blur_px: … and blurred by a Gaussian of this σ.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: the three sizes differ.
+
+    Example:
+        >>> seeds = np.array([[0, 3, 0, 0, 0, 0]], np.uint8)
+        >>> saliency = np.array([[False, True, True, False, True, True]])  # the second component has no seed
+        >>> fuse_g2(np.zeros((1, 6, 3), np.uint8), seeds, saliency, min_seed_px=1)
+        array([[  0,   3,   3,   0, 255, 255]], dtype=uint8)
     """
     _check_same_size(image, seeds, saliency)
     min_seed_area = min_seed_px if min_seed_fraction is None else _min_area_px(seeds, min_seed_fraction)
