@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from weakseg.errors import UserError
+from weakseg.losses.crf_target import floor_log_probs, with_2016_gradient
 from weakseg.losses.cross_entropy import cross_entropy_loss
 from weakseg.losses.sec import (
     constrain_loss,
     expand_loss,
-    floor_log_probs,
     floored_softmax,
     sec_loss_terms,
     seed_loss,
-    with_2016_gradient,
 )
 from weakseg.training.optimization import weighted_sum
 

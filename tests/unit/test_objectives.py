@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from weakseg.crf.dense_crf import mean_field
 from weakseg.crf.params import DEEPLAB, SEC, CRFParams, crf_params
+from weakseg.losses.crf_target import with_2016_gradient
 from weakseg.losses.cross_entropy import cross_entropy_loss
-from weakseg.losses.sec import constrain_loss, expand_loss, floored_softmax, seed_loss, with_2016_gradient
+from weakseg.losses.sec import constrain_loss, expand_loss, floored_softmax, seed_loss
 from weakseg.settings.losses import CrossEntropyLoss, SecLoss
 from weakseg.settings.supervision import CRF
 from weakseg.training import objectives

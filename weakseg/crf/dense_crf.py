@@ -36,43 +36,37 @@ def mean_field(
     SEC's train-time CRF takes raw logits, BGR images and `SEC.scaled(image side / grid side)`.
 
     Args:
-        images: (B, H, W, 3) uint8.
-        scores: (B, C, H, W) logits or log-probabilities.
-        params: weights and widths, for the grid's own pixels.
+        images, scores, params: (B, H, W, 3) uint8; (B, C, H, W) logits or log-probabilities; for the grid's own pixels.
         backend: "lattice", the permutohedral lattice on CPU workers, or "exact", all pairs on any device.
-        gradient: "exact" differentiates through the unrolled mean field with respect to the scores (backend exact);
-            "none" returns a constant.
-        min_prob: floor of the result, which is then renormalized; None: 1e-4 for the lattice, as in SEC's released
-            layer, and 0 (no floor, mean field as published) for exact.
+        gradient: "exact" differentiates through the unrolled mean field (backend exact); "none" returns a constant.
+        min_prob: floor of the result, then renormalized; None: 1e-4 (SEC's released layer) for lattice, 0 for exact.
         workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on it.
-        max_bytes: bound on the pairwise kernel that the exact backend holds at a time, beside some ten tensors of the
-            size of `scores`. Images are computed in groups that fit; for an image that does not fit alone, the kernel
-            is recomputed in blocks of columns in every step.
+        max_bytes: bound on the exact backend's kernel; what does not fit is computed in groups and blocks.
 
-    Returns:
-        (B, C, H, W) on the device of `scores`, float32 (float64 stays).
-
-    Raises:
-        ValueError: shapes, types or options that do not go together.
+    Returns (B, C, H, W) on the device of `scores`, float32 (float64 stays). Raises ValueError for inputs that do not fit.
 
     Example:
-        >>> images = torch.zeros(1, 1, 6, 3, dtype=torch.uint8)
-        >>> images[:, :, 3:] = 255  # a black and a white half
+        >>> images = torch.tensor([0, 0, 0, 255, 255, 255], dtype=torch.uint8).view(1, 1, 6, 1).expand(1, 1, 6, 3)
         >>> scores = torch.zeros(1, 2, 1, 6)
-        >>> scores[0, 0, 0, 0], scores[0, 1, 0, 5] = 1.0, 1.0  # a hint for each
+        >>> scores[0, 0, 0, 0], scores[0, 1, 0, 5] = 1.0, 1.0  # a hint for the black half and one for the white
         >>> mean_field(images, scores, CRFParams(4, 10, 5, 0, 1), backend="exact").argmax(1)
         tensor([[[0, 0, 0, 1, 1, 1]]])
     """
     check_inputs(images, scores, backend, gradient)
     if backend == "lattice":
         return start_mean_field(images, scores, params, min_prob=min_prob, workers=workers)()
+    with torch.set_grad_enabled(gradient == "exact" and torch.is_grad_enabled()):
+        return _floored(_exact(images, scores, params, max_bytes), min_prob or 0.0)
+
+
+def _exact(images: Images, scores: Tensor, params: CRFParams, max_bytes: int) -> Tensor:
+    """`exact_mean_field` on the device of `scores`, in full precision whatever the autocast state."""
     if not isinstance(images, Tensor):
         images = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     pixels = images.to(scores.device, non_blocking=True)
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    tracked = gradient == "exact" and torch.is_grad_enabled()
-    with torch.autocast(scores.device.type, enabled=False), torch.set_grad_enabled(tracked):
-        return _floored(exact_mean_field(pixels, scores.to(dtype), params, max_bytes), min_prob or 0.0)
+    with torch.autocast(scores.device.type, enabled=False):
+        return exact_mean_field(pixels, scores.to(dtype), params, max_bytes)
 
 
 def start_mean_field(

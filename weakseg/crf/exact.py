@@ -151,19 +151,16 @@ def exact_labels(
 ) -> npt.NDArray[np.uint8]:
     """`lattice_labels` with the exact backend, on any device: the most probable class (H, W) uint8.
 
-    Meant for GPUs, and for measuring what the lattice's approximation changes. Time grows with the square of the number
-    of pixels; memory does not.
+    Meant for GPUs, and to measure the lattice's approximation. Time grows with the square of the pixels, memory does not.
 
     Args:
         image: (H, W, 3) uint8.
         log_probs: (C, H, W) float32.
         params: weights and widths at the photo's size.
         keep_floor: see `lattice_labels`.
-        device: where to compute.
         max_bytes: see `mean_field`.
 
-    Raises:
-        ValueError: shapes or types that do not go together.
+    Raises ValueError for shapes or types that do not go together.
 
     Example:
         >>> image = np.array([[[0, 0, 0]] * 3 + [[255, 255, 255]] * 3], np.uint8)  # a black and a white half

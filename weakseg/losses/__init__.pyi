@@ -1,4 +1,5 @@
 from .balanced import balanced_cross_entropy as balanced_cross_entropy
+from .crf_target import with_2016_gradient as with_2016_gradient
 from .cross_entropy import cross_entropy_loss as cross_entropy_loss
 from .eps import eps_saliency_loss as eps_saliency_loss
 from .pooling import decay_for_share as decay_for_share, global_weighted_rank_pool as global_weighted_rank_pool
@@ -8,5 +9,4 @@ from .sec import (
     floored_softmax as floored_softmax,
     sec_loss_terms as sec_loss_terms,
     seed_loss as seed_loss,
-    with_2016_gradient as with_2016_gradient,
 )

@@ -8,17 +8,14 @@ of classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from weakseg.errors import UserError
+from weakseg.losses.crf_target import MIN_PROB, floor_log_probs
 from weakseg.losses.pooling import global_weighted_rank_pool
 from weakseg.losses.precision import in_full_precision
-
-MIN_PROB = 1e-4  # "min_prob" of SEC's released layers
-
 
 SEC_TERMS = ("seed", "expand", "constrain")
 
@@ -93,14 +90,9 @@ def expand_loss(
         image_labels: (B, C-1) bool, the foreground classes present.
         decay_present: d+; 0, 0.996 and 1 are GMP, GWRP and GAP of SEC's figure 6. The defaults belong to a 41x41
             grid; `pooling.decay_for_share` gives those of any other.
-        decay_absent: d-.
-        decay_background: d_bg.
+        decay_absent, decay_background: d- and d_bg.
 
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: a decay outside [0, 1].
+    Returns a scalar. Raises ValueError for a decay outside [0, 1].
 
     Example:
         >>> probs = torch.tensor([0.5, 0.5, 0.25, 0.25, 0.25, 0.25]).view(1, 3, 1, 2)
@@ -146,58 +138,6 @@ def constrain_loss(probs: Tensor, crf_log_probs: Tensor) -> Tensor:
     return (log_q.exp() * (log_q - _safe_log(probs))).sum(1).mean()
 
 
-@in_full_precision
-def floor_log_probs(log_probs: Tensor, min_prob: float = MIN_PROB) -> Tensor:
-    """log of exp(log_probs) floored at `min_prob` and renormalized over dim 1; (B, C, H, W) normalized.
-
-    Renormalizing takes floored values down to at least min_prob / (1 + C min_prob). A location with nothing
-    below that is left as it is: so flooring twice, e.g. what the authors' CRF layer gives, changes nothing.
-    """
-    probs = log_probs.exp()
-    floored = probs.clamp(min=min_prob)
-    floored = (floored / floored.sum(1, keepdim=True)).log()
-    is_floored = probs.amin(1, keepdim=True) >= min_prob / (1 + probs.shape[1] * min_prob)
-    return torch.where(is_floored, log_probs, floored)
-
-
-@in_full_precision
-def with_2016_gradient(crf_log_probs: Tensor, scores: Tensor) -> Tensor:
-    """The floored log Q, whose gradient reaches `scores` by the rule of SEC's code of 2016.
-
-    That code's CRF layer returned log Q and handed (1 - Q) * dL/dlog Q back to the scores it had been given:
-    the derivative of a softmax's own logarithm, cross terms and message passing left out. No gradient reaches
-    `crf_log_probs`.
-
-    Args:
-        crf_log_probs: (B, C, H, W), log of the CRF's Q, from any backend.
-        scores: (B, C, H, W), what the CRF was run on.
-
-    Returns:
-        (B, C, H, W), for `constrain_loss`.
-
-    Example:
-        >>> scores = torch.zeros(1, 2, 1, 1, requires_grad=True)
-        >>> log_q = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1).log()
-        >>> with_2016_gradient(log_q, scores).sum().backward()
-        >>> [round(float(g), 4) for g in scores.grad.flatten()]  # 1 - Q
-        [0.1, 0.9]
-    """
-    log_q: Tensor = _Gradient2016.apply(scores, floor_log_probs(crf_log_probs.detach()))
-    return log_q
-
-
-class _Gradient2016(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, log_q: Tensor) -> Tensor:
-        ctx.save_for_backward(log_q)
-        return log_q.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad_log_q: Tensor) -> tuple[Tensor, None]:
-        (log_q,) = ctx.saved_tensors
-        return (1 - log_q.exp()) * grad_log_q, None
-
-
 def sec_loss_terms(
     logits: Tensor,
     cues: Tensor,
@@ -214,21 +154,15 @@ def sec_loss_terms(
 
     Args:
         logits: (B, C, H, W) scores before the softmax.
-        cues, include_background: see `seed_loss`.
-        image_labels, decay_present, decay_absent, decay_background: see `expand_loss`.
-        crf_log_probs: see `constrain_loss`; None where the weight of "constrain" is 0.
-        weights: of "seed", "expand" and "constrain"; a name left out has weight 0.
+        cues, include_background: see `seed_loss`; image_labels and decays: see `expand_loss`.
+        crf_log_probs: see `constrain_loss`; None if the weight of "constrain" is 0.
+        weights: of "seed", "expand" and "constrain"; missing ones are 0.
 
-    Returns:
-        Scalars by name, in the order seed, expand, constrain.
-
-    Raises:
-        UserError: a name in `weights` is not a term, or all weights are 0.
-        ValueError: the constrain term has a weight and `crf_log_probs` is None.
+    Returns scalars by name. Raises UserError for unknown or no weights, ValueError if `crf_log_probs` is missing.
 
     Example:
-        >>> logits, cues = torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1, 2, dtype=torch.bool)
-        >>> terms = sec_loss_terms(logits, cues, torch.tensor([[True]]), None, {"seed": 1.0, "expand": 1.0})
+        >>> logits, cues, tag = torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1).bool(), torch.tensor([[True]])
+        >>> terms = sec_loss_terms(logits, cues, tag, None, {"seed": 1.0, "expand": 1.0})
         >>> {name: round(float(term), 4) for name, term in terms.items()}
         {'seed': 0.6931, 'expand': 1.3863}
     """

@@ -8,6 +8,7 @@ the *seeds* row is the seed map itself.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -17,22 +18,13 @@ import numpy.typing as npt
 from weakseg.arrays import LabelMap, Mask
 from weakseg.crf import DEEPLAB, CRFParams, soft
 from weakseg.files import IGNORE_INDEX
+from weakseg.supervision.regions import components, min_area_px, seed_components, touches
 
 Unresolved = Literal["ignore", "background"]
-
-
 Classify = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating]]
-
-
 MIN_SALIENCY_FRACTION = 0.01  # of the image, supplement E
-
-
 MIN_SEED_PX = 25  # the authors' code; supplement E asks for 1 % of the image here too
-
-
 UNARY_CLIP = 1e-3
-
-
 UNARY_BLUR_PX = 10.0
 
 
@@ -79,7 +71,7 @@ def fuse_g0(
         >>> fuse_g0("2007_000032", [15], saliency)
         array([[ 0, 15, 15]], dtype=uint8)
     """
-    regions, _ = _components(saliency, _min_area_px(saliency, min_saliency_fraction))
+    regions, _ = components(saliency, min_area_px(saliency, min_saliency_fraction))
     labels = _checked_labels(image_labels)
     label = labels[_draw(f"{random_seed}/{image_id}", len(labels))] if labels else IGNORE_INDEX
     return _resolve(np.where(regions > 0, label, 0).astype(np.uint8), unresolved)
@@ -97,38 +89,25 @@ def fuse_g1(
 ) -> LabelMap:
     """G1: each component takes the image label whose score gains most when all else is blacked out (GS §5.3).
 
-    A component's label is argmax over the image's labels of score(component alone) - score(full image); ties go to the
-    lower class id. The gain may be negative: the paper's "greatest positive score difference" is read as the signed one,
-    so a component always takes a label. An image without labels has all foreground at 255.
+    It is argmax over the labels of score(component alone) - score(full image), the lower id of equals; negative gains
+    count unless `require_positive` (GS's "greatest positive score difference"). No label: all foreground is unresolved.
 
     Args:
-        image: (H, W, 3) uint8.
-        image_labels: class ids 1..C-1.
-        saliency: (H, W) bool.
-        classify: maps images (N, H, W, 3) uint8 to scores (N, C-1), class id c in column c-1. Called once per image,
-            with the full image first and then one blacked-out copy per component; not at all if there is no choice.
-        unresolved: "ignore" leaves undecided pixels at 255, "background" makes them 0.
-        min_saliency_fraction: smaller components, as a share of the image, become background.
-        require_positive: leave a component without a positive gain unresolved.
+        image, image_labels, saliency: (H, W, 3) uint8; class ids 1..C-1; (H, W) bool.
+        classify: images (N, H, W, 3) uint8, the full one first → scores (N, C-1). Not called if there is no choice.
+        unresolved, min_saliency_fraction: see `fuse_g2`.
 
-    Returns:
-        (H, W) uint8.
-
-    Raises:
-        ValueError: sizes that differ, a label that is not a class id, or scores of another shape.
+    Returns (H, W) uint8. Raises ValueError for sizes that differ, labels that are not class ids, or misshapen scores.
 
     Example:
-        >>> image = np.array([[[200, 0, 0], [0, 0, 0], [0, 0, 200]]], np.uint8)
-        >>> def classify(images):  # class 1 is red, class 2 blue
-        ...     red, _, blue = np.moveaxis(images.astype(float), -1, 0)
-        ...     return np.stack([(red - blue).sum((1, 2)), (blue - red).sum((1, 2))], 1)
-        >>> fuse_g1(image, [1, 2], np.array([[True, False, True]]), classify)
+        >>> image = np.array([[[200, 0, 0], [0, 0, 0], [0, 0, 200]]], np.uint8)  # class 1 is red, 2 blue
+        >>> fuse_g1(image, [1, 2], image.any(2), lambda images: images[..., [0, 2]].sum((1, 2)))
         array([[1, 0, 2]], dtype=uint8)
     """
     _check_same_size(image, saliency)
-    regions, count = _components(saliency, _min_area_px(saliency, min_saliency_fraction))
+    regions, count = components(saliency, min_area_px(saliency, min_saliency_fraction))
     labels = np.array(_checked_labels(image_labels), np.uint8)
-    names = np.zeros(count + 1, np.uint8)
+    names = np.array([0] + count * [IGNORE_INDEX], np.uint8)
     if count and labels.size == 1 and not require_positive:
         names[1:] = labels[0]
     elif count and labels.size:
@@ -136,8 +115,6 @@ def fuse_g1(
         names[1:] = labels[gains.argmax(axis=1)]
         if require_positive:
             names[1:][gains.max(axis=1) <= 0] = IGNORE_INDEX
-    else:
-        names[1:] = IGNORE_INDEX
     return _resolve(names[regions], unresolved)
 
 
@@ -156,48 +133,46 @@ def fuse_g2(
 ) -> LabelMap:
     """G2: seeds name the components they touch (GS §5.3, supplement E).
 
-    A component touched by no seed is 255; touched by seeds of one class, it takes that class; touched by seeds of several
-    classes, it is divided among them by a dense CRF. A seed may name several components; where it leaks out of them, the
-    leak is 255; a seed that touches none stays as it is. Everything else is background. "Touching" means sharing a pixel.
+    A component that no seed touches is 255; seeds of one class give it that class; seeds of several divide it by a dense
+    CRF. Where a seed leaks out of components, the leak is 255; one that touches none stays. All else is background.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        seeds: (H, W) uint8 class ids, 0 = none (255 counts as none).
-        saliency: (H, W) bool.
-        unresolved: "ignore" leaves undecided pixels at 255; "background" makes them 0, as the authors' code does.
-        min_saliency_fraction: smaller components of saliency, as a share of the image, are dropped.
-        min_seed_px: smaller components of seeds are dropped, unless `min_seed_fraction` is given.
-        min_seed_fraction: the same as a share of the image (the paper: 0.01).
-        crf: divides components that seeds of several classes touch.
-        unary_clip: the CRF's input: seed masks are clipped to [clip, 1 - clip] …
-        unary_blur_px: … and blurred by a Gaussian of this σ.
+        image, seeds, saliency: (H, W, 3) uint8 RGB; (H, W) uint8 class ids, 0 or 255 = none; (H, W) bool.
+        unresolved: "ignore" leaves undecided pixels at 255; "background" makes them 0 (the authors' code).
+        min_saliency_fraction, min_seed_px, min_seed_fraction (overrides px): smaller components are dropped.
+        crf, unary_clip, unary_blur_px: what divides a component; see `_divide`.
 
-    Returns:
-        (H, W) uint8.
-
-    Raises:
-        ValueError: the three sizes differ.
+    Returns (H, W) uint8. Raises ValueError if the three sizes differ.
 
     Example:
-        >>> seeds = np.array([[0, 3, 0, 0, 0, 0]], np.uint8)
-        >>> saliency = np.array([[False, True, True, False, True, True]])  # the second component has no seed
-        >>> fuse_g2(np.zeros((1, 6, 3), np.uint8), seeds, saliency, min_seed_px=1)
-        array([[  0,   3,   3,   0, 255, 255]], dtype=uint8)
+        >>> seeds, saliency = np.array([[0, 3, 0, 0, 0]], np.uint8), np.array([[False, True, True, False, True]])
+        >>> fuse_g2(np.zeros((1, 5, 3), np.uint8), seeds, saliency, min_seed_px=1)
+        array([[  0,   3,   3,   0, 255]], dtype=uint8)
     """
     _check_same_size(image, seeds, saliency)
-    min_seed_area = min_seed_px if min_seed_fraction is None else _min_area_px(seeds, min_seed_fraction)
-    seed_ids, seed_classes = _seed_components(seeds, min_seed_area)
-    regions, count = _components(saliency, _min_area_px(saliency, min_saliency_fraction))
-    touches = _touches(seed_ids, len(seed_classes), regions, count)
+    min_seed_area = min_seed_px if min_seed_fraction is None else min_area_px(seeds, min_seed_fraction)
+    seed_ids, seed_classes = seed_components(seeds, min_seed_area)
+    regions, count = components(saliency, min_area_px(saliency, min_saliency_fraction))
+    shared = touches(seed_ids, len(seed_classes), regions, count)
+    outside = np.where(shared.any(axis=1), IGNORE_INDEX, seed_classes).astype(np.uint8)[seed_ids]
+    touching = [tuple(np.unique(seed_classes[shared[:, region]]).tolist()) for region in range(count)]
+    divide = partial(_divide, image, seeds, crf=crf, clip=unary_clip, blur_px=unary_blur_px)
+    return _resolve(_named(regions, touching, outside, divide), unresolved)
 
-    outside = np.where(touches.any(axis=1), IGNORE_INDEX, seed_classes).astype(np.uint8)[seed_ids]
-    touching = [tuple(np.unique(seed_classes[touches[:, region]]).tolist()) for region in range(count)]
+
+def _named(
+    regions: npt.NDArray[np.int32],
+    touching: Sequence[tuple[int, ...]],
+    outside: LabelMap,
+    divide: Callable[[tuple[int, ...]], LabelMap],
+) -> LabelMap:
+    """The guide: `outside` where there is no region, else the class or classes that touch the region."""
     names = [0, *(classes[0] if len(classes) == 1 else IGNORE_INDEX for classes in touching)]
     guide: LabelMap = np.where(regions > 0, np.array(names, np.uint8)[regions], outside)
     for classes in sorted({classes for classes in touching if len(classes) > 1}):
         inside = np.isin(regions, [region for region, own in enumerate(touching, start=1) if own == classes])
-        guide[inside] = _divide(image, seeds, classes, crf, unary_clip, unary_blur_px)[inside]
-    return _resolve(guide, unresolved)
+        guide[inside] = divide(classes)[inside]
+    return guide
 
 
 def _divide(
@@ -231,38 +206,6 @@ def _blur(mask: npt.NDArray[np.float32], sigma_px: float) -> npt.NDArray[np.floa
     return np.asarray(blurred[side // 2 : -(side // 2), side // 2 : -(side // 2)], np.float32)
 
 
-def _components(mask: Mask, min_area_px: float) -> tuple[npt.NDArray[np.int32], int]:
-    """8-connected components of at least that area, numbered 1..count; the rest is 0."""
-    if mask.size == 0:
-        return np.zeros(mask.shape, np.int32), 0
-    pixels = np.ascontiguousarray(mask, np.bool_).view(np.uint8)
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8, ltype=cv2.CV_32S)
-    kept = stats[:, cv2.CC_STAT_AREA] >= min_area_px
-    kept[0] = False
-    renumbered = (np.cumsum(kept) * kept).astype(np.int32)
-    return renumbered[numbers], int(kept.sum())
-
-
-def _seed_components(seeds: LabelMap, min_area_px: float) -> tuple[npt.NDArray[np.int32], LabelMap]:
-    """Components per class: their numbers (H, W), and the class of each number, with 0 for none."""
-    numbers = np.zeros(seeds.shape, np.int32)
-    classes = [0]
-    present = np.flatnonzero(np.bincount(seeds.ravel(), minlength=256)[1:IGNORE_INDEX]) + 1
-    for label in present:
-        own, count = _components(seeds == label, min_area_px)
-        numbers += np.where(own > 0, own + (len(classes) - 1), 0).astype(np.int32)
-        classes += [int(label)] * count
-    return numbers, np.array(classes, np.uint8)
-
-
-def _touches(seed_ids: npt.NDArray[np.int32], num_seeds: int, regions: npt.NDArray[np.int32], count: int) -> Mask:
-    """Which seed component (row; 0, none, is False) shares a pixel with which region (column 0: region 1)."""
-    pairs = np.bincount((seed_ids * (count + 1) + regions).ravel(), minlength=num_seeds * (count + 1))
-    touches = pairs.reshape(num_seeds, count + 1)[:, 1:] > 0
-    touches[0] = False
-    return touches
-
-
 def _score_gains(
     image: npt.NDArray[np.uint8], regions: npt.NDArray[np.int32], count: int, classify: Classify
 ) -> npt.NDArray[np.float64]:
@@ -272,11 +215,6 @@ def _score_gains(
     if scores.ndim != 2 or len(scores) != count + 1:
         raise ValueError(f"classify must return ({count + 1}, C-1) scores, not {scores.shape}")
     return np.asarray(scores[1:] - scores[0])
-
-
-def _min_area_px(mask: npt.NDArray[np.generic], fraction: float) -> float:
-    # Less a trifle: rounding must not drop a component of exactly that share.
-    return float(mask.shape[0] * mask.shape[1] * fraction - 1e-6)
 
 
 def _draw(text: str, count: int) -> int:
