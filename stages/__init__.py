@@ -2,7 +2,8 @@
 
 import sys
 
-from weakseg.runtime import start_again_with_memory_settings
+from weakseg.runtime import end_quietly_until_run, start_again_with_memory_settings
 
 if sys.argv[0] == "-m":  # Python is about to run one of them
+    end_quietly_until_run()
     start_again_with_memory_settings()

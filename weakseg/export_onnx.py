@@ -1,7 +1,8 @@
-"""`python -m weakseg.export_onnx`: export a trained segmenter to ONNX."""
+"""`python -m weakseg.export_onnx`: the same as `weakseg export`."""
 
-from weakseg.inference import export_onnx
-from weakseg.runtime import run
+import sys
+
+from weakseg.cli import main
 
 if __name__ == "__main__":
-    run(export_onnx, alone=False)
+    main(["export", *sys.argv[1:]])

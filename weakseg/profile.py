@@ -1,20 +1,8 @@
-"""`python -m weakseg.profile NAME`: write params.yaml for a profile."""
+"""`python -m weakseg.profile`: the same as `weakseg profile`."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from weakseg.runtime import run
-from weakseg.settings import profile_names, write_profile
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m weakseg.profile", description="Write params.yaml for a profile.")
-    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(profile_names())}")
-    parser.add_argument("--out", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
-    options = parser.parse_args()
-    write_profile(options.name, options.out)
-    print(f"{options.out}: profile {options.name}")
-
+from weakseg.cli import main
 
 if __name__ == "__main__":
-    run(main)
+    main(["profile", *sys.argv[1:]])

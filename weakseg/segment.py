@@ -1,7 +1,8 @@
-"""`python -m weakseg.segment`: segment photos with a trained model."""
+"""`python -m weakseg.segment`: the same as `weakseg segment`."""
 
-from weakseg.inference import segment_photos
-from weakseg.runtime import run
+import sys
+
+from weakseg.cli import main
 
 if __name__ == "__main__":
-    run(segment_photos, alone=False)
+    main(["segment", *sys.argv[1:]])

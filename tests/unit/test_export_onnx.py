@@ -1,7 +1,6 @@
 """The ONNX file computes what the network computes, at any batch and size."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from weakseg.cli import main
 from weakseg.crf.params import DEEPLAB
-from weakseg.inference import onnx
 from weakseg.inference.predict import log_probs
 from weakseg.inference.test_time_rule import TEST_RULE, Rule, write_rule
 from weakseg.networks.registry import build_segmenter
@@ -47,8 +46,8 @@ def test_scores_of_onnxruntime_are_ours(
     save_model(tmp_path / "model", network, description | {"geometry": "crop", "input_px": 65})
     write_rule(tmp_path / "model" / TEST_RULE, Rule("crop", None, DEEPLAB))
     out = tmp_path / "model.onnx"
-    monkeypatch.setattr(sys, "argv", ["export_onnx", "--model", str(tmp_path / "model"), "--out", str(out)])
-    onnx.export_onnx()
+    command = ["export", "--model", str(tmp_path / "model"), "--out", str(out)]
+    main(command)
 
     ours, _ = rebuild_segmenter(tmp_path / "model")
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
@@ -64,5 +63,5 @@ def test_scores_of_onnxruntime_are_ours(
     assert json.loads(metadata["test_rule"])["geometry"] == "crop"
     if backbone == "efficientnet_lite0":
         first = out.read_bytes()
-        onnx.export_onnx()
+        main(command)
         assert out.read_bytes() == first

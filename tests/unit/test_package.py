@@ -190,14 +190,29 @@ def test_every_import_of_the_library_is_a_requirement_of_the_core_or_an_extra(pa
     assert others and missing == set()
 
 
+def pinned(file: str) -> dict[str, Requirement]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    texts = [text for line in lines if (text := line.partition("#")[0].strip()) and not text.startswith("-r ")]
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, texts)}
+
+
+def test_each_requirements_file_holds_all_that_its_packages_need() -> None:
+    """So `pip install --no-deps` does, as where the CUDA libraries are left out; and no package is pinned twice."""
+    run, extras, test = (set(pinned(f"requirements{part}.txt")) for part in ("", "-extras", "-test"))
+    cuda = set(pinned("requirements-cuda.txt"))
+    assert not run & extras and not (run | extras) & test and not cuda & (run | extras | test)
+    for name, there in [*((n, run | cuda) for n in run), *((n, run | extras) for n in extras)]:
+        assert {canonicalize_name(need.name) for need in needs(name)} <= there, name
+
+
+def test_a_run_needs_no_package_of_the_tests() -> None:
+    assert not {"pytest", "hypothesis", "mypy", "ruff", "moto", "playwright", "onnx", "timm"} & set(
+        pinned("requirements.txt")
+    )
+
+
 def test_the_pinned_versions_are_those_that_the_package_allows() -> None:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = {
-        canonicalize_name(pin.name): pin
-        for line in lines
-        if (text := line.partition("#")[0].strip())
-        for pin in [Requirement(text)]
-    }
+    pins = {name: pin for part in ("", "-extras", "-test") for name, pin in pinned(f"requirements{part}.txt").items()}
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
     extras = [item for name, items in project()["optional-dependencies"].items() if name != "dev" for item in items]
     wrong = []

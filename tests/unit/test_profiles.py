@@ -36,7 +36,7 @@ def test_every_profile_composes_and_what_is_written_is_valid_and_the_same(profil
 
 def test_the_tracked_params_yaml_is_what_the_toy_profile_writes(tmp_path: Path) -> None:
     """By the command that `make profile` runs."""
-    command = [sys.executable, "-m", "weakseg.profile", "toy", "--out", str(tmp_path / "params.yaml")]
+    command = [sys.executable, "-m", "weakseg", "profile", "toy", "--out", str(tmp_path / "params.yaml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'params.yaml'}: profile toy\n")
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
@@ -301,5 +301,5 @@ def test_the_command_tells_a_mistake_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1 and not (tmp_path / "params.yaml").exists()
     assert (
         done.stderr
-        == f"weakseg.profile: profiles/nosuch.yaml: no such profile; there are {', '.join(sorted(PROFILES))}\n"
+        == f"weakseg profile: profiles/nosuch.yaml: no such profile; there are {', '.join(sorted(PROFILES))}\n"
     )

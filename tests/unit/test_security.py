@@ -244,8 +244,9 @@ def test_a_stage_refuses_what_a_poisoned_cache_gave_it(tmp_path: Path, poison: s
 
 
 def pins() -> dict[str, Requirement]:
-    lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
-    requirements = [Requirement(line) for line in lines if line]
+    files = sorted(ROOT.glob("requirements*.txt"))
+    lines = (line.partition("#")[0].strip() for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("-r ")]
     named = {canonicalize_name(requirement.name): requirement for requirement in requirements}
     assert len(named) == len(requirements)
     return named

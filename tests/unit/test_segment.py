@@ -15,13 +15,14 @@ from PIL import Image
 import weakseg
 from stages import postprocess, predict
 from tests.profile_cases import ROOT, settings_of
+from weakseg.cli import main
 from weakseg.crf.params import DEEPLAB, CRFParams
 from weakseg.errors import UserError
 from weakseg.files.archives import ImageArchive
 from weakseg.files.label_masks import voc_palette
 from weakseg.files.manifest import Record, write_manifest
 from weakseg.inference import segment
-from weakseg.inference.segmenter import load_segmenter, overlay
+from weakseg.inference.segmenter import load_segmenter, overlaid
 from weakseg.inference.test_time_rule import TEST_RULE, Rule, read_rule, write_rule
 from weakseg.networks.registry import build_segmenter, load_pretrained
 from weakseg.networks.saved import save_model
@@ -127,9 +128,9 @@ def test_masks_are_those_of_the_pipeline(
 
 
 def segment_photos(*arguments: object, patch: pytest.MonkeyPatch) -> None:
+    """By the command; a mistake ends it with status 1 and one message."""
     patch.setenv("WEAKSEG_DEVICE", "cpu")
-    patch.setattr(sys, "argv", ["segment", *map(str, arguments)])
-    segment.segment_photos()
+    main(["segment", *map(str, arguments)])
 
 
 def test_overlay_and_no_crf(photos: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -138,12 +139,12 @@ def test_overlay_and_no_crf(photos: Path, models: Path, tmp_path: Path, monkeypa
     segment_photos(
         photos / "tall.png", "--model", models / "crop", "--out", out, "--overlay", "--no-crf", patch=monkeypatch
     )
-    assert sorted(path.name for path in out.iterdir()) == ["tall.overlay.jpg", "tall.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["classes.json", "tall.overlay.jpg", "tall.png"]
     image = photo(*SIZES["tall"])
     mask = np.asarray(Image.open(out / "tall.png"))
     np.testing.assert_array_equal(mask, load_segmenter(models / "crop").segment(image, crf=False))
     shown = np.asarray(Image.open(out / "tall.overlay.jpg")).astype(int)
-    assert np.abs(shown - overlay(image, mask)).mean() < 4
+    assert np.abs(shown - overlaid(image, mask)).mean() < 4
     largest = np.bincount(mask.ravel(), minlength=4)[1:].argmax() + 1
     share = f"{CLASSES[largest]} {100 * (mask == largest).mean():.0f} %"
     assert capsys.readouterr().out.startswith(f"{out / 'tall.png'}: {share}")
@@ -151,7 +152,7 @@ def test_overlay_and_no_crf(photos: Path, models: Path, tmp_path: Path, monkeypa
 
 def test_an_overlay_leaves_the_background_and_mixes_in_the_class_colour() -> None:
     image = np.full((1, 2, 3), 100, np.uint8)
-    shown = overlay(image, np.array([[0, 2]], np.uint8))  # class 2 is (0, 128, 0)
+    shown = overlaid(image, np.array([[0, 2]], np.uint8))  # class 2 is (0, 128, 0)
     assert shown.tolist() == [[[100, 100, 100], [45, 115, 45]]]
 
 
@@ -169,7 +170,7 @@ def test_folders_are_searched_and_repeated_below_out(tmp_path: Path) -> None:
     found = segment.find_photos(
         [tmp_path / "in", tmp_path / "one.jpeg", tmp_path / "in" / "b.jpg"], tmp_path / "in/masks"
     )
-    jobs, notes = segment.name_outputs(found, tmp_path / "in" / "masks", False)
+    jobs, notes = segment.name_outputs(found, tmp_path / "in" / "masks")
     assert [job.mask.relative_to(tmp_path / "in" / "masks").as_posix() for job in jobs] == [
         "b.png",
         "deep/a.png",
@@ -181,7 +182,7 @@ def test_folders_are_searched_and_repeated_below_out(tmp_path: Path) -> None:
 def test_photos_of_one_name_get_masks_of_their_own(tmp_path: Path) -> None:
     made(tmp_path, "x/a.jpg", "x/a-2.jpg", "y/A.jpg", "y/a.png")
     found = segment.find_photos([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
-    jobs, notes = segment.name_outputs(found, tmp_path / "out", True)
+    jobs, notes = segment.name_outputs(found, tmp_path / "out", overlay=True)
     assert [job.mask.name for job in jobs] == ["a-2.png", "a.png", "A-3.png", "a-4.png"]
     assert len({job.overlay for job in jobs}) == 4
     assert [note.split(":")[0] for note in notes] == [str(tmp_path / "y" / name) for name in ("A.jpg", "a.png")]
@@ -190,7 +191,7 @@ def test_photos_of_one_name_get_masks_of_their_own(tmp_path: Path) -> None:
 def test_a_photo_is_never_replaced(tmp_path: Path) -> None:
     made(tmp_path, "a.png")
     with pytest.raises(UserError, match=r"a\.png would replace a photo"):
-        segment.name_outputs(segment.find_photos([tmp_path / "a.png"], tmp_path), tmp_path, False)
+        segment.name_outputs(segment.find_photos([tmp_path / "a.png"], tmp_path), tmp_path)
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------------------------
@@ -208,17 +209,62 @@ def test_a_damaged_photo_does_not_stop_the_others(
     photos: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
-    with pytest.raises(UserError, match=r"(?s)1 of 2 photos could not be segmented:.*bad\.jpg: is no readable"):
-        segment_photos(
-            tmp_path / "bad.jpg",
-            photos / "small.png",
-            "--model",
-            models / "warp",
-            "--out",
-            tmp_path / "m",
-            patch=monkeypatch,
-        )
-    assert [path.name for path in (tmp_path / "m").iterdir()] == ["small.png"]
+    given = (tmp_path / "bad.jpg", photos / "small.png", "--model", models / "warp", "--out", tmp_path / "m")
+    words = r"(?s)^weakseg segment: 1 of 2 photos could not be segmented:.*bad\.jpg: is no readable"
+    with pytest.raises(SystemExit, match=words):
+        segment_photos(*given, patch=monkeypatch)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["classes.json", "small.png"]
+
+
+# --- a folder that holds masks already -----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_replaced_without_force_and_nothing_stale_stays_with_it(
+    photos: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "m"
+    given = (photos / "small.png", "--model", models / "crop", "--out", out, "--no-crf")
+    segment_photos(*given, "--overlay", "--json", patch=monkeypatch)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert sorted(before) == ["classes.json", "small.json", "small.overlay.jpg", "small.png"]
+    with pytest.raises(SystemExit, match=r"(?s)3 files are there already; --force replaces them.*small\.overlay\.jpg"):
+        segment_photos(*given, patch=monkeypatch)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "small.png").unlink()  # an overlay without its mask counts too
+    with pytest.raises(SystemExit, match="2 files are there already"):
+        segment_photos(*given, patch=monkeypatch)
+    segment_photos(*given, "--force", patch=monkeypatch)
+    assert sorted(path.name for path in out.iterdir()) == ["classes.json", "small.png"]
+    assert (out / "small.png").read_bytes() == before["small.png"]
+
+
+def test_json_tells_areas_and_boxes_and_classes_json_the_ids(
+    photos: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "m"
+    segment_photos(photos / "wide.png", "--model", models / "crop", "--out", out, "--json", patch=monkeypatch)
+    mask = np.asarray(Image.open(out / "wide.png"))
+    told = json.loads((out / "wide.json").read_text(encoding="utf-8"))
+    assert (told["height"], told["width"]) == SIZES["wide"] and told["photo"].endswith("wide.png")
+    assert {item["id"] for item in told["classes"]} == set(np.unique(mask).tolist()) - {0}
+    areas = [item["area_px"] for item in told["classes"]]
+    assert areas == sorted(areas, reverse=True) and areas
+    for item in told["classes"]:
+        here = mask == item["id"]
+        left, top, right, bottom = item["box_xyxy"]
+        assert here[top:bottom, left:right].sum() == here.sum() == item["area_px"]
+        assert here[top].any() and here[bottom - 1].any() and here[:, left].any() and here[:, right - 1].any()
+        assert item["area_fraction"] == pytest.approx(here.mean()) and item["name"] == CLASSES[item["id"]]
+    listed = json.loads((out / "classes.json").read_text(encoding="utf-8"))
+    assert [item["name"] for item in listed] == CLASSES
+    assert listed[2] == {"id": 2, "name": "dog", "colour_rgb": voc_palette()[2].tolist()}
+
+
+def test_arrays_paths_and_pil_images_give_one_mask(photos: Path, models: Path) -> None:
+    segmenter, path = load_segmenter(models / "crop"), photos / "wide.png"
+    expected = segmenter.segment(photo(*SIZES["wide"]))
+    for given in (path, str(path), Image.open(path), Image.open(path).convert("RGBA")):
+        np.testing.assert_array_equal(segmenter.segment(given), expected)
 
 
 @pytest.mark.parametrize(

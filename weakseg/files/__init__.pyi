@@ -1,4 +1,5 @@
 from .archives import (
+    DAMAGED as DAMAGED,
     ArrayArchive as ArrayArchive,
     ImageArchive as ImageArchive,
     npy_bytes as npy_bytes,

@@ -1,11 +1,10 @@
-"""Export a trained segmenter to ONNX: `python -m weakseg.export_onnx --model models/segmenter/guided --out guided.onnx`.
+"""Export a trained segmenter to ONNX: what `weakseg export` does.
 
 Input `images`: RGB, uint8 (B, 3, H, W), any batch and size. Output `log_probs`: float32 (B, C, h, w), cell i at pixel
 8·i. The file's metadata hold the class names and the test rule as JSON (`class_names`, `test_rule`), since pads, upsampling
 and CRF stay outside (see `weakseg.inference`).
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -36,16 +35,13 @@ class LogProbs(nn.Module):
         return functional.log_softmax(self.network(images), 1)
 
 
-def export_onnx() -> None:
-    parser = argparse.ArgumentParser(prog="python -m weakseg.export_onnx", description="Export a segmenter to ONNX.")
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="e.g. models/segmenter/guided")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
-    options = parser.parse_args()
-    network, description = rebuild_segmenter(options.model)
-    rule = read_rule(options.model)
+def export_onnx(model: Path, out: Path) -> None:
+    """Write the segmenter in the folder `model` to the file `out`, and say so."""
+    network, description = rebuild_segmenter(model)
+    rule = read_rule(model)
     metadata = {"class_names": json.dumps(description["class_names"]), "test_rule": json.dumps(asdict(rule))}
-    write_bytes(options.out, onnx_bytes(network, metadata))
-    print(f"{options.out}: {options.out.stat().st_size / 2**20:.1f} MiB, {len(description['class_names'])} classes")
+    write_bytes(out, onnx_bytes(network, metadata))
+    print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(description['class_names'])} classes")
 
 
 def onnx_bytes(network: nn.Module, metadata: Mapping[str, str]) -> bytes:

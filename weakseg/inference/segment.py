@@ -1,17 +1,16 @@
-"""Segment photos with a trained model: `python -m weakseg.segment photo.jpg folder/ --model … --out masks/`.
+"""Segment photos with a trained model: what `weakseg segment` does.
 
 Each photo gets a palette PNG of class ids in VOC's colours, by the same rule as the pipeline's own masks. A folder is
 searched with its subfolders, which are repeated below `--out`. A photo that fails is reported and skipped.
 """
 
-import argparse
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import islice
+from json import dumps
 from pathlib import Path
 
 from PIL import Image
@@ -24,8 +23,8 @@ from weakseg.files import label_image, png_bytes, write_bytes, write_text
 from weakseg.images import read_photo
 from weakseg.inference.grids import GridScores
 from weakseg.inference.mask_contents import class_list, contents_of, line_of
-from weakseg.inference.mask_files import OVERLAY, Outputs, find_photos, name_outputs, printable
-from weakseg.inference.segmenter import MAX_SIDE_PX, PhotoSegmenter, load_segmenter, mask_of, overlay, shrunk
+from weakseg.inference.mask_files import Outputs, find_photos, name_outputs, printable
+from weakseg.inference.segmenter import MAX_SIDE_PX, PhotoSegmenter, load_segmenter, mask_of, overlaid, shrunk
 from weakseg.inference.test_time_rule import Rule
 
 FEW_PHOTOS = 4  # up to so many, starting worker processes takes longer than what they would do
@@ -51,16 +50,23 @@ class Done:
     failed: bool
 
 
-def segment_photos() -> None:
-    options = parse_arguments()
-    wanted = {"overlay": options.overlay, "json": options.json, "force": options.force}
-    outputs, notes = name_outputs(find_photos(options.photos, options.out), options.out, **wanted)
+def segment_photos(
+    photos: Sequence[Path], model: str | Path, out: Path, *, overlay: bool = False, json: bool = False,
+    crf: bool = True, force: bool = False, max_side_px: int = MAX_SIDE_PX, batch_size: int = 1,
+) -> None:  # fmt: skip
+    """Write the masks of photos and of folders of photos below `out`, and a line about each to standard output.
+
+    `overlay` and `json` write `<name>.overlay.jpg` and `<name>.json` too; `force` replaces files of an earlier run.
+    Raises UserError before anything is written for paths without photos and files that are there already; at the end
+    for photos that could not be segmented.
+    """
+    outputs, notes = name_outputs(find_photos(photos, out), out, overlay=overlay, json=json, force=force)
     for note in notes:
         print(note, file=sys.stderr)
-    segmenter = load_segmenter(options.model)
-    write_text(options.out / "classes.json", json.dumps(class_list(segmenter.class_names), indent=2) + "\n")
-    finish = partial(write_mask, segmenter.rule, segmenter.class_names, not options.no_crf, options.max_side_px)
-    jobs = Predictions(segmenter, outputs, options.batch_size, options.max_side_px)
+    segmenter = load_segmenter(model)
+    write_text(out / "classes.json", dumps(class_list(segmenter.class_names), indent=2) + "\n")
+    finish = partial(write_mask, segmenter.rule, segmenter.class_names, crf, max_side_px)
+    jobs = Predictions(segmenter, outputs, batch_size, max_side_px)
     apart = len(outputs) > FEW_PHOTOS and not (segmenter.rule.backend == "exact" and segmenter.device.type == "cuda")
     problems = []
     for done in map_images(finish, jobs, "photos") if apart else map(finish, jobs):
@@ -70,29 +76,6 @@ def segment_photos() -> None:
             tqdm.write(done.line)
     if problems:
         raise UserError(f"{len(problems)} of {len(outputs)} photos could not be segmented:\n  " + "\n  ".join(problems))
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m weakseg.segment", description="Segment photos.")
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="photos, or folders of photos")
-    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="e.g. models/segmenter/guided")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to write the masks")
-    parser.add_argument("--overlay", action="store_true", help=f"write <name>{OVERLAY} too: the mask on the photo")
-    parser.add_argument("--json", action="store_true", help="write <name>.json too: classes, areas and boxes")
-    parser.add_argument("--no-crf", action="store_true", help="skip the dense CRF: faster, rougher outlines")
-    parser.add_argument("--force", action="store_true", help="replace files that are there already")
-    parser.add_argument("--max-side-px", type=_count, default=MAX_SIDE_PX, metavar="N",
-                        help="larger photos are segmented at this size, which bounds memory and time; "
-                             f"masks have the photo's size (default {MAX_SIDE_PX})")  # fmt: skip
-    parser.add_argument("--batch-size", type=_count, default=1, metavar="N",
-                        help="photos of one size that a GPU sees together (default 1)")  # fmt: skip
-    return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 class Predictions:
@@ -134,11 +117,11 @@ def write_mask(rule: Rule, class_names: list[str], crf: bool, max_side_px: int, 
         write_bytes(outputs.mask, png_bytes(label_image(labels)))
         if outputs.overlay:
             packed = BytesIO()
-            Image.fromarray(overlay(image, labels)).save(packed, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            Image.fromarray(overlaid(image, labels)).save(packed, "JPEG", quality=JPEG_QUALITY, subsampling=0)
             write_bytes(outputs.overlay, packed.getvalue())
         if outputs.json:
             content = {"photo": printable(outputs.photo), **contents_of(labels, class_names)}
-            write_text(outputs.json, json.dumps(content, indent=2) + "\n")
+            write_text(outputs.json, dumps(content, indent=2) + "\n")
     except FAILURES as error:
         return Done(told(outputs.photo, error), failed=True)
     return Done(f"{printable(outputs.mask)}: {line_of(labels, class_names)}", failed=False)

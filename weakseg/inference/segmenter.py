@@ -103,7 +103,7 @@ def _checked(image: Photo) -> Photo:
     return np.ascontiguousarray(image)
 
 
-def overlay(image: Photo, labels: LabelMap) -> Photo:
+def overlaid(image: Photo, labels: LabelMap) -> Photo:
     """The photo (H, W, 3) with its foreground classes laid on in VOC's colours; background stays as it is."""
     painted = OVERLAY_OPACITY * voc_palette()[labels] + (1 - OVERLAY_OPACITY) * image
     return np.where((labels > 0)[..., None], np.rint(painted), image).astype(np.uint8)

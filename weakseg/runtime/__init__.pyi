@@ -19,8 +19,10 @@ from .stage import (
     MALLOC_SETTINGS as MALLOC_SETTINGS,
     NAME as NAME,
     arguments as arguments,
+    end_quietly_until_run as end_quietly_until_run,
     filled as filled,
     run as run,
+    run_command as run_command,
     start_again_with_memory_settings as start_again_with_memory_settings,
 )
 from .workers import worker_count as worker_count

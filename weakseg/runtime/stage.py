@@ -7,8 +7,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,9 +89,8 @@ def run(main: Callable[[], None], distributed: bool = False, alone: bool = True)
     `lifetime`). `distributed`: main is written for several processes, and is run as such where the environment asks for
     them (`launch`); any other stage runs once.
     """
-    signal.signal(signal.SIGTERM, _stop)
     end_with_dvc()
-    try:
+    with _one_message(_whole_name()):
         with only_run(_module_name(), sys.argv[1:]) if alone else nullcontext():
             start = time.monotonic()
             if distributed and launch.is_wanted():
@@ -101,21 +100,44 @@ def run(main: Callable[[], None], distributed: bool = False, alone: bool = True)
         sys.stdout.flush()
         if launch.rank() == 0:
             print(f"{_module_name()}: {time.monotonic() - start:.0f} s, {resources.summary()}", file=sys.stderr)
+
+
+def run_command(main: Callable[[], None], name: str) -> None:
+    """Run something that is no stage, with a user's mistakes told in the same way."""
+    with _one_message(name):
+        main()
+        sys.stdout.flush()
+
+
+def end_quietly_until_run() -> None:
+    """Let Ctrl-C end the process without a traceback while it imports; from `run` on, it stops the stage in order."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def _one_message(name: str) -> Iterator[None]:
+    """What ends the body becomes one line that starts with `name`."""
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
     except UserError as error:
         time.sleep(2 if launch.rank() else 0)  # what all processes find, the first tells; it ends the others by that
-        sys.exit(f"{_whole_name()}: {error}")
+        sys.exit(f"{name}: {error}")
     except RuntimeError as error:
         if not launch.is_process_of_job() or "peer" not in str(error):
             raise
-        sys.exit(f"{_whole_name()}: lost the connection to another process of the job")
+        sys.exit(f"{name}: lost the connection to another process of the job")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
             raise
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer has nowhere to go
-        sys.exit(f"{_whole_name()}: standard output cannot be written ({error.strerror})")
+        sys.exit(f"{name}: standard output cannot be written ({error.strerror})")
     except KeyboardInterrupt:
-        sys.exit(f"{_whole_name()}: stopped")
+        sys.exit(f"{name}: stopped")
 
 
 def _meet() -> None:

@@ -32,7 +32,13 @@ from .networks import (
     TrainSegmenter as TrainSegmenter,
     VGG16Classifier as VGG16Classifier,
 )
-from .profiles import composed as composed, profile_names as profile_names, write_profile as write_profile
+from .profiles import (
+    composed as composed,
+    profile_headline as profile_headline,
+    profile_names as profile_names,
+    profile_text as profile_text,
+    write_profile as write_profile,
+)
 from .reading import check_params as check_params, read_keys as read_keys, read_params as read_params
 from .supervision import (
     CRF as CRF,

@@ -4,6 +4,7 @@ An overlay holds `like`, the profile it starts from; perhaps `without`, keys tha
 values by dotted key, where a `*` stands for each entry of a section.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -25,14 +26,29 @@ OVERLAY_KEYS = {"like", "without", "changes"}
 
 def write_profile(name: str, out: Path, folder: Path = FOLDER) -> None:
     """The complete params file of a profile, with the base's comments. Raises UserError for what does not fit."""
+    write_text(out, profile_text(name, folder))
+
+
+def profile_text(
+    name: str, folder: Path = FOLDER, changes: Mapping[str, Any] | None = None, title: str | None = None
+) -> str:
+    """What `write_profile` writes; with further changes, by dotted key, and another first line."""
     content = composed(name, folder)
+    for key, value in (changes or {}).items():
+        for section, last in _places(content, key, folder / f"{name}.yaml"):
+            _set(section, last, value, "")
     text = StringIO()
     _yaml().dump(content, text)
     validated(content, str(folder / f"{name}.yaml"))
     head = "".join(f"{line}\n" for line in header(folder / f"{name}.yaml"))
-    write_text(
-        out, f"# Profile {name}, as `make profile NAME={name}` writes it.\n{head}{_without_header(text.getvalue())}"
-    )
+    title = title or f"Profile {name}, as `make profile NAME={name}` writes it."
+    return f"# {title}\n{head}{_without_header(text.getvalue())}"
+
+
+def profile_headline(name: str, folder: Path = FOLDER) -> str:
+    """The first sentence of the comment at the profile's top."""
+    text = " ".join(line.lstrip("# ") for line in header(folder / f"{name}.yaml"))
+    return re.split(r"(?<=[.:]) ", text, maxsplit=1)[0].rstrip(".:")
 
 
 def profile_names(folder: Path = FOLDER) -> list[str]:
