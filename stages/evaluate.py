@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from weakseg.evaluation import confusion_matrix, image_iou, metrics_of
 from weakseg.files import ImageArchive, read_class_names, read_manifest, read_picture, write_arrays, write_json
-from weakseg.runtime import arguments, run
+from weakseg.runtime import arguments, run, with_progress
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     totals = np.zeros((2, num_classes, num_classes), np.int64)
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record in tqdm(records, "evaluation", unit="image", disable=None):
+        for record in with_progress(records, "evaluation"):
             target = read_picture(truth, record, range(num_classes))
             predicted = [read_picture(masks, record, range(num_classes), ignored=False) for masks in (raw, crf)]
             both = np.stack([confusion_matrix(target, labels, num_classes) for labels in predicted])

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from tqdm import tqdm
 
 from weakseg.files import cue_arrays, read_class_names, read_manifest, write_arrays
-from weakseg.runtime import arguments, run
+from weakseg.runtime import arguments, run, with_progress
 from weakseg.settings import ImportCues, read_keys
 from weakseg.supervision import check_matches, read_published_cues
 
@@ -25,7 +24,7 @@ def main() -> None:
     print(f"{len(records)} training photos have published cues; {len(published) - len(records)} others are left out")
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record in tqdm(records, "published cues", unit="image", disable=None):
+        for record in with_progress(records, "published cues"):
             yield from cue_arrays(record.image_id, published[record.image_id][1])
 
     write_arrays(paths.out, arrays())

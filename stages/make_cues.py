@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy.typing as npt
-from tqdm import tqdm
 
 from weakseg.files import (
     ArrayArchive,
@@ -16,7 +15,7 @@ from weakseg.files import (
     write_arrays,
 )
 from weakseg.images import upsample_aligned
-from weakseg.runtime import arguments, filled, run
+from weakseg.runtime import arguments, filled, run, with_progress
 from weakseg.settings import MakeCues, read_keys
 from weakseg.supervision import background_cues, chosen_threshold, foreground_cues, resolve_conflicts
 
@@ -35,7 +34,7 @@ def main() -> None:
     threshold = chosen_threshold(settings.foreground, grids, "foreground cues")
 
     def arrays() -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        for record in tqdm(records, "cues", unit="image", disable=None):
+        for record in with_progress(records, "cues"):
             labels, maps = read_cams(cams, record)
             foreground = foreground_cues(upsample_aligned(maps, side, side), threshold)
             gradient = upsample_aligned(read_gradient(gradients, record)[None], side, side)[0]

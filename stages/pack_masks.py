@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from weakseg.files import label_image, read_class_names, read_manifest, write_images
 from weakseg.images import read_mask
-from weakseg.runtime import arguments, run
+from weakseg.runtime import arguments, run, with_progress
 
 
 def main() -> None:
@@ -19,7 +18,7 @@ def main() -> None:
     records = [record for record in read_manifest(paths.manifest) if record.mask]
 
     def masks() -> Iterator[tuple[str, Image.Image]]:
-        for record in tqdm(records, "packing masks", unit="image", disable=None):
+        for record in with_progress(records, "packing masks"):
             yield record.image_id, label_image(read_mask(Path(record.mask), num_classes))
 
     write_images(paths.out, masks())

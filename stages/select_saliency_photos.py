@@ -1,11 +1,10 @@
 """Leave out saliency photos that show the target classes, by the tag classifier's own scores (GS §6.1)."""
 
 import numpy as np
-from tqdm import tqdm
 
 from weakseg.files import read_saliency_manifest, write_saliency_manifest
 from weakseg.networks import rebuild_classifier
-from weakseg.runtime import arguments, filled, pick_device, run
+from weakseg.runtime import arguments, filled, pick_device, run, with_progress
 from weakseg.settings import SelectSaliencyPhotos, read_keys
 from weakseg.training import scores, without_classes
 
@@ -23,7 +22,7 @@ def main() -> None:
         network, description = rebuild_classifier(paths.classifier)
         device = pick_device()
         batches = scores(network.to(device), records, description["input_px"], description["geometry"], device)
-        best = np.concatenate([batch.max(1) for batch in tqdm(batches, "scores", unit="batch", disable=None)])
+        best = np.concatenate([batch.max(1) for batch in with_progress(batches, "scores", unit="step")])
         kept = without_classes(records, best, settings.exclude_scores_above)
         print(f"{len(kept)} of {len(records)} saliency photos show none of the classes (GS: {PUBLISHED} of MSRA's)")
         records = kept

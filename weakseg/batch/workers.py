@@ -11,10 +11,8 @@ from functools import partial
 from multiprocessing import forkserver
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from weakseg.errors import UserError
-from weakseg.runtime import end_with_parent, launch, resources, worker_count
+from weakseg.runtime import end_with_parent, resources, with_progress, worker_count
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -33,7 +31,7 @@ def map_images(function: Callable[[Item], Result], items: Iterable[Item], descri
     """
     workers = worker_count()
     results = map(function, items) if workers <= 1 else _in_processes(function, items, workers)
-    return with_progress(results, items, description)
+    return iter(with_progress(results, description, _length(items)))
 
 
 def read_ahead(
@@ -45,14 +43,11 @@ def read_ahead(
     """
     with ThreadPoolExecutor(2, "read-ahead") as threads:
         results = _in_order(threads, lambda item: (item, function(item)), items, 4)
-        yield from with_progress(results, items, description)
+        yield from with_progress(results, description, _length(items))
 
 
-def with_progress(results: Iterable[Result], items: Iterable[Item], description: str) -> Iterator[Result]:
-    """The results, one for each of `items`, with a progress bar in the first process of a job."""
-    total = len(items) if isinstance(items, Sized) else None
-    hidden = None if launch.rank() == 0 else True  # None: where there is no terminal
-    return iter(tqdm(results, description, total, unit="image", disable=hidden, mininterval=1))
+def _length(items: Iterable[Item]) -> int | None:
+    return len(items) if isinstance(items, Sized) else None
 
 
 def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from weakseg.datasets.label_files import SPLITS, composed, read_annotation, text_problem
 from weakseg.datasets.remarks import class_remarks
 from weakseg.errors import Problems, UserError
 from weakseg.files import IGNORE_INDEX, Record
 from weakseg.images import PHOTO_SUFFIXES, PhotoFacts, inspect_photo, read_mask
-from weakseg.runtime import worker_count
+from weakseg.runtime import with_progress, worker_count
 
 MIN_SIDE_PX = 8  # below this, reflection padding and feature grids have nothing to work on
 
@@ -142,7 +141,7 @@ def map_parallel(function: Callable[[Item], Result], items: Sequence[Item], desc
     workers = min(MAX_WORKERS, max(1, worker_count()))
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(function, items)
-        return list(tqdm(results, description, len(items), unit="photo", disable=None))
+        return list(with_progress(results, description, len(items)))
 
 
 def check_photo(path: Path, problems: Problems) -> PhotoFacts | None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from weakseg.evaluation.precision_recall import LabelCounts, count_labels, mean_precision_and_recall
 from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, has_target, read_picture, read_target
 from weakseg.images import resize_nearest
+from weakseg.runtime import with_progress
 
 
 def supervision_metrics(
@@ -21,7 +21,7 @@ def supervision_metrics(
     """
     records = [record for record in records if record.image_id in truth or has_target(archive, record.image_id)]
     counts, shares, with_truth = LabelCounts.zeros(num_classes), np.zeros(3), 0
-    for record in tqdm(records, f"quality of {name}", unit="image", disable=None):
+    for record in with_progress(records, f"quality of {name}"):
         labels = read_target(archive, record, num_classes)
         ignored = labels == IGNORE_INDEX
         shares += [((labels > 0) & ~ignored).mean(), (labels == 0).mean(), ignored.mean()]

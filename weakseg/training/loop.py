@@ -17,10 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from weakseg.errors import UserError
-from weakseg.runtime import agreed, compiled, is_first, launch, pick_device, same_in_all, to_device, wait, worker_count
+from weakseg.runtime import (
+    agreed,
+    compiled,
+    is_first,
+    launch,
+    pick_device,
+    same_in_all,
+    to_device,
+    wait,
+    with_progress,
+    worker_count,
+)
 from weakseg.settings import Training
 from weakseg.training import optimization
 from weakseg.training.checkpoints import Checkpoints
@@ -49,17 +59,8 @@ def train(
     optimizer = build_optimizer(network, settings)
     state = _restore(run, checkpoints, network, optimizer, device)
     model = compiled(data_parallel(network, device))
-    hidden = None if is_first() else True
     with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step, device))) as batches:
-        progress = tqdm(
-            batches,
-            run.name,
-            settings.steps,
-            initial=state.step,
-            unit="step",
-            disable=hidden,
-            mininterval=1,
-        )
+        progress = with_progress(batches, run.name, settings.steps, "step", start=state.step)
         for batch in progress:
             terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
             state.add(terms, batch["image_id"], float(optimizer.param_groups[0]["lr"]))
