@@ -206,6 +206,19 @@ def test_run_hands_targets_to_dvc_and_its_status_back(clone: Path, monkeypatch: 
     assert given == ["repro", "evaluate@sec", "--force"]
 
 
+def test_report_says_that_nothing_has_run(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weakseg.cli.pipeline.dvc", lambda *_: pytest.fail("DVC was started"))
+    assert complaint("report") == (
+        "weakseg report: metrics/summary.json: not there, so nothing has been evaluated yet; `weakseg run` does it"
+    )
+    (clone / "metrics").mkdir()
+    (clone / "metrics" / "summary.json").touch()
+    given: list[str] = []
+    monkeypatch.setattr("weakseg.cli.pipeline.dvc", lambda *arguments: given.extend(arguments))
+    main(["report"])
+    assert given == ["repro", "--single-item", "summarize", "report"]
+
+
 @pytest.mark.parametrize("command", ["-m stages.train_segmenter", "-m weakseg segment a.jpg --model m --out o"])
 def test_ctrl_c_while_libraries_are_imported_gives_no_traceback(command: str, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")

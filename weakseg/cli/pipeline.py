@@ -6,8 +6,10 @@ from pathlib import Path
 from weakseg.cli.leftovers import remove_leftovers, remove_results
 from weakseg.cli.parsing import Commands, add_command
 from weakseg.cli.repository import dvc, enter_repository, must
+from weakseg.errors import UserError
 
-PARAMS, TABLE, PAGE = Path("params.yaml"), Path("metrics/report/table.txt"), Path("metrics/report/index.html")
+PARAMS, SUMMARY = Path("params.yaml"), Path("metrics/summary.json")
+TABLE, PAGE = Path("metrics/report/table.txt"), Path("metrics/report/index.html")
 
 
 def add_to(commands: Commands) -> None:
@@ -44,6 +46,8 @@ def run_pipeline(options: Namespace) -> None:
 
 def make_report(_: Namespace) -> None:
     enter_repository()
+    if not SUMMARY.is_file():
+        raise UserError(f"{SUMMARY}: not there, so nothing has been evaluated yet; `weakseg run` does it")
     must(dvc("repro", "--single-item", "summarize", "report"))
     show_results()
 

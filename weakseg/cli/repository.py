@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from weakseg.errors import UserError
@@ -41,6 +40,3 @@ def must(status: int) -> None:
     if status:
         sys.exit(status)
 
-
-def repro(targets: Sequence[str]) -> None:
-    must(dvc("repro", *targets))
