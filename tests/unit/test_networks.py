@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from weakseg.settings.choices import backbones
 
 from weakseg.errors import UserError
 from weakseg.networks.backbones.efficientnet import EfficientNetLite, wheel_weights
