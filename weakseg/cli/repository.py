@@ -39,4 +39,3 @@ def must(status: int) -> None:
     """End with DVC's status where it failed; it has said why."""
     if status:
         sys.exit(status)
-
