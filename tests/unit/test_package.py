@@ -30,7 +30,7 @@ PUBLIC = {
     "weakseg.guides": ["fuse_g0", "fuse_g1", "fuse_g2"],
     "weakseg.evaluation": ["confusion_matrix", "iou_per_class"],
 }
-OPTIONAL = {"dvc", "matplotlib", "onnx", "playwright", "ruamel", "sklearn", "timm", "yaml"}
+OPTIONAL = {"dvc", "jinja2", "markupsafe", "matplotlib", "onnx", "playwright", "ruamel", "sklearn", "timm", "yaml"}
 # What follows runs where only the packages of the core requirements can be imported.
 USE = """
 import importlib, json, sys
