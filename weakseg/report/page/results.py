@@ -96,7 +96,16 @@ def quality_table(cues: Mapping[str, Any], guides: Mapping[str, Any]) -> Table |
     if not made:
         return None
     measures = [f"{part}_{kind}" for part in ("foreground", "background") for kind in ("precision", "recall")]
-    head = ["", "fg precision", "fg recall", "bg precision", "bg recall", "foreground %", "background %", "unlabelled %"]
+    head = [
+        "",
+        "fg precision",
+        "fg recall",
+        "bg precision",
+        "bg recall",
+        "foreground %",
+        "background %",
+        "unlabelled %",
+    ]
     rows = []
     for name, content in made.items():
         coverage, measured = content.get("coverage") or {}, content.get("against_ground_truth") or {}
