@@ -18,13 +18,15 @@ from PIL import Image
 from weakseg.errors import UserError
 from weakseg.evaluation import CURVE_COLUMNS
 from weakseg.files.archives import write_arrays, write_images
-from weakseg.files.class_names import write_class_names
+from weakseg.files.class_names import VOC_CLASSES, write_class_names
 from weakseg.files.label_masks import label_image
 from weakseg.files.manifest import Record, write_manifest
 from weakseg.files.maps import cue_arrays
 from weakseg.files.tables import write_json, write_table
 from weakseg.report.charts import iou_chart, loss_chart, moving_mean, row_percent
-from weakseg.report.page.gallery import choose_records, label_uri
+from weakseg.report.colours import cielab, class_palette, distinct_palette
+from weakseg.report.page.gallery import choose_records
+from weakseg.report.page.layers import label_uri, saliency_uri
 from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
 from weakseg.report.sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, published_of, read_curves
@@ -58,7 +60,7 @@ def make_records(folder: Path, per_split: int = 4) -> list[Record]:
     records = []
     for index in range(2 * per_split):
         image_id, split = f"photo_{index}", "train" if index < per_split else "val"
-        photo = np.full((HEIGHT, WIDTH, 3), 20 * index, np.uint8)
+        photo = np.full((HEIGHT, WIDTH, 3), 20 * index % 256, np.uint8)
         (folder / "photos").mkdir(parents=True, exist_ok=True)
         Image.fromarray(photo).save(folder / "photos" / f"{image_id}.png")
         path = folder / "photos" / f"{image_id}.png"
@@ -296,16 +298,27 @@ def test_a_card_holds_every_layer_of_its_photo(page: str) -> None:
 
 def test_a_mask_on_the_page_is_the_mask_of_the_archive(page: str) -> None:
     card = next(card for card in page_data(page)["images"] if card["id"] == "photo_4")
-    colours = np.asarray(decoded(card["truth"]).convert("RGB"))
+    colours = np.asarray(decoded(card["truth"]).convert("RGBA"))
     assert colours.shape[:2] == (HEIGHT, WIDTH)  # small photos are not enlarged
-    assert tuple(colours[0, 0]) == (128, 0, 0) and tuple(colours[0, -1]) == (0, 0, 0)
-    assert tuple(colours[-1, 0]) == (224, 224, 192)
+    assert tuple(colours[0, 0]) == (*class_palette(CLASS_NAMES)[1], 255)
+    assert colours[0, -1, 3] == 0  # background shows the photo
+    assert tuple(colours[-1, 0]) == (224, 224, 192, 255)
 
 
-def test_unlabelled_is_transparent_and_nothing_else() -> None:
-    picture = decoded(label_uri(np.array([[0, UNLABELLED], [20, 255]], np.uint8))).convert("RGBA")
-    np.testing.assert_array_equal(np.asarray(picture)[..., 3], [[255, 0], [255, 255]])
-    assert tuple(np.asarray(picture)[1, 0, :3]) == (0, 64, 128)
+def test_background_is_transparent_but_shaded_where_some_pixels_are_unlabelled() -> None:
+    palette = distinct_palette()
+    among_cues = np.asarray(
+        decoded(label_uri(np.array([[0, UNLABELLED], [20, 255]], np.uint8), palette)).convert("RGBA")
+    )
+    np.testing.assert_array_equal(among_cues[..., 3], [[158, 0], [255, 255]])
+    assert tuple(among_cues[1, 0, :3]) == tuple(palette[20])
+    mask = np.asarray(decoded(label_uri(np.array([[0, 20]], np.uint8), palette)).convert("RGBA"))
+    np.testing.assert_array_equal(mask[..., 3], [[0, 255]])
+
+
+def test_saliency_is_the_more_opaque_the_more_salient() -> None:
+    picture = np.asarray(decoded(saliency_uri(np.array([[0, 119, 255]], np.uint8))).convert("RGBA"))
+    np.testing.assert_array_equal(picture[0, :, 3], [0, 119, 255])
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed: the script's syntax is not checked")
@@ -330,6 +343,26 @@ def test_chosen_photos_hold_the_extremes_and_every_class_in_order() -> None:
     assert len(chosen) == 12 and chosen == sorted(chosen)
     assert {"041", "083", "057", "000"} <= set(chosen)
     assert choose_records(records, {}, 200) == records
+
+
+# --- colours --------------------------------------------------------------------------------------------------------
+
+
+def test_lab_by_the_standards_own_values() -> None:
+    found = cielab(np.array([[255, 255, 255], [255, 0, 0], [0, 0, 255], [0, 0, 0]], np.float64))
+    expected = [[100, 0, 0], [53.24, 80.09, 67.2], [32.3, 79.19, -107.86], [0, 0, 0]]
+    np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_voc_keeps_its_colours_and_others_differ() -> None:
+    voc = class_palette(["background", *VOC_CLASSES])
+    assert tuple(voc[1]) == (128, 0, 0) and tuple(voc[8]) == (64, 0, 0)
+    toy = class_palette(["background", "fish", "starfish"])
+    assert len(np.unique(toy, axis=0)) == 256 and tuple(toy[255]) == (224, 224, 192) and not toy[0].any()
+    for num_classes, least in ((9, 50), (21, 30)):
+        lab = cielab(toy[[*range(num_classes), 255]].astype(np.float64))
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 999 * np.eye(len(lab))
+        assert apart.min() > least  # VOC's: 9
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -359,11 +392,12 @@ def test_a_contact_sheet_shows_each_layer_in_its_row() -> None:
         contact_sheet("title", [Section("section", ["truth", "saliency", "cues"], [column])], ["background", "cat"])
     )
     middle = sheet[:, MARGIN_PX + ROW_TITLE_PX + TILE_PX // 2]
-    mask_colour = paint(np.ones((1, 1), np.uint8), photo[:1, :1], MASK_OPACITY)[0, 0]
+    palette = class_palette(["background", "cat"])
+    mask_colour = paint(np.ones((1, 1), np.uint8), photo[:1, :1], MASK_OPACITY, palette)[0, 0]
     rows_with = [np.flatnonzero((middle == colour).all(1)) for colour in (photo[0, 0], mask_colour, grey[0, 0])]
     assert [len(rows) for rows in rows_with] == [40, 40, 40]
     assert rows_with[0].max() < rows_with[1].min() < rows_with[1].max() < rows_with[2].min()
-    legend_chip = (sheet[:, : MARGIN_PX + 30] == (128, 0, 0)).all(2)
+    legend_chip = (sheet[:, : MARGIN_PX + 30] == palette[1]).all(2)
     assert legend_chip.sum() > 100
 
 

@@ -78,7 +78,7 @@ def _draw_curves(axes: Axes, title: str, curves: Curves) -> None:
     axes.set_title(plain(title), fontsize=11, loc="left", fontweight="bold")
     axes.set_xlabel("step", fontsize=9)
     axes.set_ylabel("loss", fontsize=9)
-    axes.set_ylim(*_robust_limits([curves[term] for term in terms]))
+    axes.set_ylim(*_limits([curves[term] for term in terms]))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
@@ -86,11 +86,11 @@ def _draw_curves(axes: Axes, title: str, curves: Curves) -> None:
         axes.legend(fontsize=8, frameon=False)
 
 
-def _robust_limits(values: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
-    """From 0 (or below) to the 99th percentile, so that the first steps do not flatten the rest."""
+def _limits(values: Sequence[npt.NDArray[np.float64]]) -> tuple[float, float]:
+    """From 0 (or below) to a little above the largest, so that no point is clipped."""
     known = np.concatenate([[0.0], *(value[np.isfinite(value)] for value in values)])
-    low, high = float(known.min()), float(np.percentile(known, 99))
-    return low, 1.08 * high if high > low else low + 1
+    low, high = float(known.min()), float(known.max())
+    return low, high + 0.05 * (high - low) if high > low else low + 1
 
 
 def loss_chart(curves_by_stage: Mapping[str, Curves]) -> bytes:

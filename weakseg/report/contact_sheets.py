@@ -1,5 +1,6 @@
 """The contact sheets: training photos with what their tags were turned into, and predictions of an experiment."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,12 @@ from weakseg.report.sources import ReportSources, guide_rule, views_of
 def write_sheets(folder: Path, sources: ReportSources, records: list[Record], class_names: list[str]) -> None:
     """`contact_sheet_training.png` (no prediction) and one `contact_sheet_<experiment>.png` each."""
     views = views_of(sources, TILE_PX)
-    train, val = (
-        spread([record for record in records if record.split == split], sources.num_sheet_images)
-        for split in ("train", "val")
-    )
+    train = spread([record for record in records if record.split == "train"], sources.num_sheet_images)
+    held_out = [record for split in ("val", "test") for record in records if record.split == split]
+    predicted = spread(held_out, sources.num_sheet_images)
     for experiment in (None, *sources.experiments):
-        sections = [_training_section(views, train, class_names, guide_rule(sources, experiment))]
-        if experiment is not None:
-            sections.append(_prediction_section(views, val, class_names, experiment))
+        sections = [_prediction_section(views, predicted, class_names, experiment)] if experiment is not None else []
+        sections.append(_training_section(views, train, class_names, guide_rule(sources, experiment)))
         sheet = contact_sheet(f"weakseg: {experiment or 'training data'}", sections, class_names)
         write_bytes(folder / f"contact_sheet_{experiment or 'training'}.png", png_bytes(sheet))
 
@@ -46,7 +45,7 @@ def _training_section(views: Views, records: list[Record], class_names: list[str
         for record in records
     ]  # fmt: skip
     titles = ["ground truth", "cues", "seeds", "saliency", f"guide ({rule})"]
-    return Section("Training photos: what the tags were turned into", titles, columns)
+    return _without_empty_rows(Section("Training photos: what the tags were turned into", titles, columns))
 
 
 def _prediction_section(views: Views, records: list[Record], class_names: list[str], experiment: str) -> Section:
@@ -56,8 +55,15 @@ def _prediction_section(views: Views, records: list[Record], class_names: list[s
         ])
         for record in records
     ]  # fmt: skip
-    return Section(
-        f"Photos not trained on: predictions of {experiment}",
-        ["ground truth", "prediction", "with CRF"],
-        columns,
-    )
+    titles = ["ground truth", "prediction", "with CRF"]
+    return _without_empty_rows(Section(f"Photos not trained on: predictions of {experiment}", titles, columns))
+
+
+def _without_empty_rows(section: Section) -> Section:
+    """Rows in which no photo has anything vanish: without masks there is no ground truth."""
+    kept = [
+        index for index in range(len(section.row_titles))
+        if any(column.layers[index] is not None for column in section.columns)
+    ]  # fmt: skip
+    columns = [replace(column, layers=[column.layers[index] for index in kept]) for column in section.columns]
+    return Section(section.title, [section.row_titles[index] for index in kept], columns)

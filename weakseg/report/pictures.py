@@ -4,6 +4,7 @@ A label map here is (H, W) uint8 of class ids, 255 = ignored, and 254 (`UNLABELL
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from PIL import Image
 
 from weakseg.arrays import LabelMap, Photo
 from weakseg.errors import UserError
+from weakseg.evaluation import confusion_matrix
 from weakseg.files import ArrayArchive, ImageArchive, Record, read_cues, read_picture, voc_palette
 from weakseg.images import read_record, resize_nearest
+from weakseg.report.colours import Palette
 
 UNLABELLED = 254
 
@@ -22,7 +25,7 @@ UNLABELLED = 254
 BACKGROUND_OPACITY = 0.62
 
 
-PALETTE = voc_palette()  # 255 is VOC's cream (224, 224, 192)
+VOC_COLOURS = voc_palette()  # 255 is VOC's cream (224, 224, 192)
 
 
 def display_size(record: Record, side_px: int) -> tuple[int, int]:
@@ -52,15 +55,20 @@ def cue_labels(cues: npt.NDArray[np.bool_]) -> LabelMap:
     return np.where(cues.any(0), cues.argmax(0), UNLABELLED).astype(np.uint8)
 
 
-def paint(labels: LabelMap, photo: Photo | None, opacity: float) -> Photo:
-    """(H, W, 3): the labels' colours over the greyed photo (white without one).
+def opacities(labels: LabelMap, opacity: float) -> npt.NDArray[np.float64]:
+    """(H, W) how much of its class's colour covers each pixel: none of background, so that the photo is seen there.
 
-    Background is laid on thinner, so that VOC's darkest colours (cat is 64, 0, 0) stand out from its black;
-    unlabelled shows the photo alone.
+    Where some pixels are `UNLABELLED`, as between cues, those are bare and background is shaded.
     """
+    background = BACKGROUND_OPACITY if (labels == UNLABELLED).any() else 0.0
+    return np.select([labels == UNLABELLED, labels == 0], [0.0, background], opacity)
+
+
+def paint(labels: LabelMap, photo: Photo | None, opacity: float, palette: Palette = VOC_COLOURS) -> Photo:
+    """(H, W, 3): the labels' colours over the greyed photo (white without one)."""
     base = np.full((*labels.shape, 1), 255.0) if photo is None else 64 + 0.75 * photo.mean(2, keepdims=True)
-    alpha = np.select([labels == UNLABELLED, labels == 0], [0.0, BACKGROUND_OPACITY], opacity)[..., None]
-    painted: Photo = np.rint(alpha * PALETTE[labels] + (1 - alpha) * base).astype(np.uint8)
+    alpha = opacities(labels, opacity)[..., None]
+    painted: Photo = np.rint(alpha * palette[labels] + (1 - alpha) * base).astype(np.uint8)
     return painted
 
 
@@ -114,7 +122,21 @@ class Views:
         grid = cue_labels(read_cues(archive, record.image_id))
         return resize_nearest(grid, *display_size(record, self.side_px))
 
+    def confusion(self, experiment: str, record: Record, num_classes: int) -> npt.NDArray[np.int64] | None:
+        """(C, C) pixels of this photo by true and predicted class, with CRF where there is one."""
+        truth, predicted = self.archives.get("ground_truth"), self.masks.get(experiment, self.raw_masks.get(experiment))
+        if truth is None or predicted is None or record.image_id not in truth or record.image_id not in predicted:
+            return None
+        maps = (read_picture(truth, record, range(num_classes)), _full_map(predicted, record))
+        return confusion_matrix(*maps, num_classes)
+
     def _entry(self, archive: ImageArchive | None, record: Record) -> LabelMap | None:
         if archive is None or record.image_id not in archive:
             return None
-        return resize_labels(read_picture(archive, record), *display_size(record, self.side_px))
+        return resize_labels(_full_map(archive, record), *display_size(record, self.side_px))
+
+
+@lru_cache(maxsize=64)
+def _full_map(archive: ImageArchive, record: Record) -> LabelMap:
+    """A photo's map at its own size; the last few are kept, which serve both pictures and counts."""
+    return read_picture(archive, record)

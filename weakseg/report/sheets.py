@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from weakseg.arrays import LabelMap, Photo
-from weakseg.report.pictures import PALETTE, UNLABELLED, paint
+from weakseg.report.colours import Palette, class_palette
+from weakseg.report.pictures import UNLABELLED, paint
 
 MASK_OPACITY = 0.85  # enough of the grey photo to judge edges, little enough to tell VOC's colours apart
 
@@ -79,12 +80,12 @@ def _legend_rows(used: list[int], class_names: Sequence[str], width_px: int) -> 
     return rows
 
 
-def _draw_legend(sheet: Image.Image, rows: list[list[tuple[int, int, str]]], top: int) -> int:
+def _draw_legend(sheet: Image.Image, rows: list[list[tuple[int, int, str]]], palette: Palette, top: int) -> int:
     draw = ImageDraw.Draw(sheet)
     for row in rows:
         for x, label, name in row:
             left = MARGIN_PX + x
-            draw.rectangle((left, top + 3, left + 15, top + 17), tuple(map(int, PALETTE[label])), INK)
+            draw.rectangle((left, top + 3, left + 15, top + 17), tuple(map(int, palette[label])), INK)
             draw.text((left + 22, top + 2), name, INK, _font(13))
         top += LEGEND_PX
     return top
@@ -97,11 +98,13 @@ def _heights(section: Section) -> list[int]:
     return [min(height, TILE_PX) for height in heights]
 
 
-def _draw_tile(sheet: Image.Image, tile: LabelMap | Photo | None, photo: Photo | None, left: int, top: int) -> None:
+def _draw_tile(
+    sheet: Image.Image, tile: LabelMap | Photo | None, photo: Photo | None, palette: Palette, left: int, top: int
+) -> None:
     if tile is None:
         ImageDraw.Draw(sheet).text((left + TILE_PX // 2, top + 4), "–", MUTED, _font(13))
         return
-    picture = paint(tile, photo, MASK_OPACITY) if tile.ndim == 2 else tile
+    picture = paint(tile, photo, MASK_OPACITY, palette) if tile.ndim == 2 else tile
     sheet.paste(Image.fromarray(picture), (left + (TILE_PX - picture.shape[1]) // 2, top))
 
 
@@ -113,7 +116,7 @@ def _draw_captions(sheet: Image.Image, section: Section, top: int) -> None:
         draw.text((middle, top + 16), _fit(draw, column.caption, plain, TILE_PX), MUTED, plain, anchor="ma")
 
 
-def _draw_section(sheet: Image.Image, section: Section, top: int) -> int:
+def _draw_section(sheet: Image.Image, section: Section, palette: Palette, top: int) -> int:
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN_PX, top), section.title, INK, _font(15, bold=True))
     top += SECTION_PX
@@ -124,7 +127,8 @@ def _draw_section(sheet: Image.Image, section: Section, top: int) -> int:
         draw.text((MARGIN_PX, top + height // 2), title, INK, _font(13), anchor="lm")
         for index, column in enumerate(section.columns):
             tile = column.photo if row == 0 else column.layers[row - 1]
-            _draw_tile(sheet, tile, column.photo, MARGIN_PX + ROW_TITLE_PX + index * (TILE_PX + GAP_PX), top)
+            left = MARGIN_PX + ROW_TITLE_PX + index * (TILE_PX + GAP_PX)
+            _draw_tile(sheet, tile, column.photo, palette, left, top)
         top += height + GAP_PX
     return top
 
@@ -142,7 +146,8 @@ def contact_sheet(title: str, sections: Sequence[Section], class_names: Sequence
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN_PX, MARGIN_PX), _fit(draw, title, _font(19, bold=True), width - 2 * MARGIN_PX), INK,
               _font(19, bold=True))  # fmt: skip
-    top = _draw_legend(sheet, legend, MARGIN_PX + TITLE_PX)
+    palette = class_palette(class_names)
+    top = _draw_legend(sheet, legend, palette, MARGIN_PX + TITLE_PX)
     for section in sections:
-        top = _draw_section(sheet, section, top + GAP_PX)
+        top = _draw_section(sheet, section, palette, top + GAP_PX)
     return sheet

@@ -30,8 +30,9 @@ class ReportSources:
     `<experiment>.json`, `summary.json`, `cues.json`, `guides.json`. training: folder of `<stage>.csv` with the
     columns step, learning_rate, loss and one per loss term. seeders: folder of `<name>.csv`, precision over recall, and
     of `<name>.json` with mP and mAP. published: the papers' numbers (`read_published`). `supervision` says which guide an experiment learnt
-    from (`g2` where it names no guide). `num_sheet_images` photos of each split are on a sheet, up to
-    `num_page_images` of the val split and a third as many of the train split on the page.
+    from (`g2` where it names no guide). `num_sheet_images` photos not trained on and as many training photos are on a sheet, up to
+    `num_page_images` and `num_train_page_images` on the page. validation: folder of `<experiment>.csv` with the columns
+    step and miou, of a few photos while it was trained.
     """
 
     manifest: Path
@@ -51,7 +52,9 @@ class ReportSources:
     seeders: Path | None = None
     published: Path | None = None
     num_sheet_images: int = 8
-    num_page_images: int = 48
+    num_page_images: int = 4000
+    num_train_page_images: int = 48
+    validation: Path | None = None
 
 
 def json_of(folder: Path | None, name: str) -> dict[str, Any]:
@@ -84,21 +87,21 @@ def seeder_curves(folder: Path | None) -> dict[str, Mapping[str, npt.NDArray[np.
     return {} if folder is None else {name: read_curve(folder / f"{name}.csv") for name in seeder_metrics(folder)}
 
 
-def read_curves(folder: Path | None) -> dict[str, Curves]:
+def read_curves(folder: Path | None, measure: str = "loss") -> dict[str, Curves]:
     """By stage (file name), in alphabetical order: each column as (steps,) floats, NaN for an empty field."""
     paths = [] if folder is None else sorted(folder.glob("*.csv"))
-    return {path.stem: curves for path in paths if len((curves := _read_curve(path))["step"])}
+    return {path.stem: curves for path in paths if len((curves := _read_curve(path, measure))["step"])}
 
 
-def _read_curve(path: Path) -> Curves:
-    rows = read_table(path, ["step", "loss"])
+def _read_curve(path: Path, measure: str) -> Curves:
+    rows = read_table(path, ["step", measure])
     names = list(rows[0]) if rows else ["step"]
     try:
         return {
             name: np.array([float(row[name]) if row[name] else np.nan for row in rows], np.float64) for name in names
         }
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged loss curve ({error}); train that stage again") from None
+        raise UserError(f"{path}: damaged curve ({error}); train that stage again") from None
 
 
 def _by_experiment(

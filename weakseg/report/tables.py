@@ -29,7 +29,7 @@ def summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
 def markdown_table(
     summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]], published: Published
 ) -> str:
-    """The summary with pixel accuracy, foreground share and the published mIoU, for a README."""
+    """The summary with pixel accuracy, foreground share and, beside VOC, the published mIoU, for a README."""
     titles = [
         "experiment",
         "mIoU %",
@@ -37,7 +37,7 @@ def markdown_table(
         "% of full",
         "pixel accuracy %",
         "foreground %",
-        "published %",
+        *(["published %"] if published else []),
     ]
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for experiment, values in summary.items():
@@ -47,7 +47,7 @@ def markdown_table(
         cells = [
             experiment.replace("|", "\\|"),
             *map(percent, numbers),
-            " / ".join(map(percent, published.get(experiment, (None, None)))),
+            *([" / ".join(map(percent, published.get(experiment, (None, None))))] if published else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

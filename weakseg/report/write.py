@@ -5,7 +5,11 @@ empty. Equal artifacts give equal bytes.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from weakseg.errors import UserError
 from weakseg.files import read_class_names, read_counts, read_manifest, write_bytes, write_text
@@ -39,11 +43,10 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     _check_names(sources.experiments)
     class_names, records = read_class_names(sources.classes), read_manifest(sources.manifest)
     metrics, summary = experiment_metrics(sources), json_of(sources.metrics, "summary")
-    curves = read_curves(sources.training)
-    confusions = confusion_charts(sources, class_names)
+    curves, confusions = read_curves(sources.training), confusion_counts(sources, class_names)
     write_sheets(folder, sources, records, class_names)
     charts = {"loss_curves.png": loss_chart(curves), "per_class_iou.png": iou_chart(metrics, class_names)}
-    charts |= {f"confusion_{experiment}.png": png for experiment, png in confusions.items()}
+    charts |= confusion_charts(confusions, class_names)
     charts["seeders.png"] = seeder_chart(seeder_curves(sources.seeders))
     for name, png in charts.items():
         write_bytes(folder / name, png)
@@ -53,8 +56,9 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     page = Page(
         class_names, sources.experiments, {name: guide_rule(sources, name) for name in sources.experiments},
         records, summary, metrics, json_of(sources.metrics, "cues"), json_of(sources.metrics, "guides"),
-        {stage: loss_chart({stage: values}) for stage, values in curves.items()}, confusions,
-        charts["seeders.png"], seeder_metrics(sources.seeders), image_ious(sources), sources.num_page_images, published,
+        curves, read_curves(sources.validation, "miou"), confusions, charts["seeders.png"],
+        seeder_metrics(sources.seeders), image_ious(sources), sources.num_page_images, sources.num_train_page_images,
+        published,
     )  # fmt: skip
     write_text(folder / "index.html", render_page(page, lambda side_px: views_of(sources, side_px)))
 
@@ -67,14 +71,24 @@ def _check_names(experiments: tuple[str, ...]) -> None:
         )
 
 
-def confusion_charts(sources: ReportSources, class_names: list[str]) -> dict[str, bytes]:
-    """By experiment, of the prediction with CRF, or without where there is none."""
-    charts = {}
+def confusion_counts(sources: ReportSources, class_names: list[str]) -> dict[str, tuple[str, npt.NDArray[np.int64]]]:
+    """By experiment: `crf`, or `raw` where there is none, and the counts; none without a pixel to compare."""
+    found = {}
     for experiment, archive in evaluations(sources).items():
         kind = next((kind for kind in ("crf", "raw") if f"{kind}/confusion" in archive), None)
         if kind is not None:
-            title = f"{experiment}, {'with' if kind == 'crf' else 'without'} CRF"
-            charts[experiment] = confusion_chart(
-                read_counts(archive, f"{kind}/confusion", len(class_names)), class_names, title
-            )
-    return charts
+            counts = read_counts(archive, f"{kind}/confusion", len(class_names))
+            found |= {experiment: (kind, counts)} if counts.any() else {}
+    return found
+
+
+def confusion_charts(
+    confusions: Mapping[str, tuple[str, npt.NDArray[np.int64]]], class_names: list[str]
+) -> dict[str, bytes]:
+    """PNGs by file name."""
+    return {
+        f"confusion_{experiment}.png": confusion_chart(
+            counts, class_names, f"{experiment}, {'with' if kind == 'crf' else 'without'} CRF"
+        )
+        for experiment, (kind, counts) in confusions.items()
+    }

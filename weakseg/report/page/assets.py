@@ -11,6 +11,21 @@ from markupsafe import Markup
 FOLDER = Path(__file__).parent
 
 
+SCRIPTS = (
+    "elements",
+    "state",
+    "pictures",
+    "photos",
+    "list",
+    "enlarged",
+    "compare",
+    "confusion",
+    "plot",
+    "curves",
+    "start",
+)
+
+
 @cache
 def style() -> Markup:
     return Markup((FOLDER / "templates" / "style.css").read_text(encoding="utf-8"))
@@ -18,8 +33,8 @@ def style() -> Markup:
 
 @cache
 def script() -> Markup:
-    """All files of `script/` in alphabetical order, in one function of their own."""
-    parts = [path.read_text(encoding="utf-8") for path in sorted((FOLDER / "script").glob("*.js"))]
+    """The files of `script/` in order, in one function of their own."""
+    parts = [(FOLDER / "script" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
     return Markup("'use strict';\n(() => {\n" + "\n".join(parts) + "})();\n")
 
 
@@ -30,7 +45,7 @@ def script_hash() -> str:
 
 def environment() -> Environment:
     """Everything that a template prints is escaped; a name that it does not know is an error."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -38,3 +53,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.globals["zip"] = zip
+    return made

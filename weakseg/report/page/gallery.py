@@ -1,48 +1,50 @@
 """The photos of the report page and what it knows about each, as plain data ready for JSON."""
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
-from io import BytesIO
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from weakseg.arrays import LabelMap, Photo
+from weakseg.arrays import LabelMap
 from weakseg.files import Record
-from weakseg.report.pictures import PALETTE, UNLABELLED, Views, spread
-
-PHOTO_QUALITY = 72
-
-
-MAX_LAYERS = 2600  # pictures of about 2 KB each on one page, so that it stays under 10 MB however many experiments
-
+from weakseg.report.colours import Palette
+from weakseg.report.page.layers import label_uri, photo_uri, saliency_uri
+from weakseg.report.pictures import Views, spread
 
 ImageIous = Mapping[str, Mapping[str, npt.NDArray[np.floating[Any]]]]
 
 
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+@dataclass(frozen=True)
+class Gallery:
+    """Which photos are shown, and how large. `held_out` are those of val and test, which nothing was trained on."""
+
+    held_out: list[Record]
+    train: list[Record]
+    side_px: int
+    num_held_out: int  # there are, shown or not
 
 
-def photo_uri(picture: Photo) -> str:
-    """A lossy WebP, (H, W, 3) or grey (H, W)."""
-    packed = BytesIO()
-    Image.fromarray(picture).convert("RGB").save(packed, "WEBP", quality=PHOTO_QUALITY, method=4)
-    return _data_uri(packed.getvalue(), "webp")
+LARGEST_PX, SMALLEST_PX = 288, 112
 
 
-def label_uri(labels: LabelMap) -> str:
-    """A palette PNG of only the colours used; `UNLABELLED` is transparent."""
-    used, compact = np.unique(labels, return_inverse=True)
-    image = Image.fromarray(compact.reshape(labels.shape).astype(np.uint8), mode="P")
-    image.putpalette(PALETTE[used].tobytes())
-    transparent = np.flatnonzero(used == UNLABELLED)
-    options: dict[str, Any] = {"transparency": int(transparent[0])} if transparent.size else {}
-    packed = BytesIO()
-    image.save(packed, "PNG", optimize=True, **options)
-    return _data_uri(packed.getvalue(), "png")
+FULL_SIZE_PICTURES = 2600  # about 10 MB; with more, each is smaller, down to SMALLEST_PX
+
+
+def choose_gallery(
+    records: list[Record], experiments: Sequence[str], ious: ImageIous, num_held_out: int, num_train: int
+) -> Gallery:
+    """All photos of val and test up to `num_held_out`, and `num_train` training photos."""
+    by_split = {split: [record for record in records if record.split == split] for split in ("val", "test", "train")}
+    val = choose_records(by_split["val"], ious, num_held_out)
+    test = choose_records(by_split["test"], {}, num_held_out - len(val))
+    train = choose_records(by_split["train"], {}, num_train)
+    pictures = (2 + 2 * len(experiments)) * len([*val, *test]) + 7 * len(train)
+    scale = min(1.0, float(np.sqrt(FULL_SIZE_PICTURES / max(1, pictures))))
+    largest_px = max((max(record.width, record.height) for record in records), default=LARGEST_PX)
+    side_px = min(largest_px, max(SMALLEST_PX, round(LARGEST_PX * scale)))
+    return Gallery([*val, *test], train, side_px, len(by_split["val"]) + len(by_split["test"]))
 
 
 def mean_crf_iou(ious: ImageIous, image_id: str) -> float:
@@ -73,36 +75,38 @@ def choose_records(records: list[Record], ious: ImageIous, count: int) -> list[R
     return [record for record in records if record.image_id in chosen]
 
 
-def _uris(layers: Mapping[str, LabelMap | None]) -> dict[str, str]:
-    return {name: label_uri(labels) for name, labels in layers.items() if labels is not None}
-
-
-def _card(record: Record, views: Views, experiments: Sequence[str], ious: ImageIous) -> dict[str, Any]:
-    photo, saliency = views.photo(record), views.mask("saliency", record)
-    return {
-        "id": record.image_id,
-        "split": record.split,
-        "tags": list(record.labels),
-        "photo": None if photo is None else photo_uri(photo),
-        "truth": _uris({"truth": views.mask("ground_truth", record)}).get("truth"),
-        "made": _uris({"cues": views.cues(record), "seeds": views.mask("seeds", record)}),
-        "saliency": None if saliency is None else photo_uri(saliency),
-        "guides": _uris({rule: views.guide(rule, record) for rule in views.guides}),
-        "raw": _uris({name: views.raw(name, record) for name in experiments}),
-        "crf": _uris({name: views.crf(name, record) for name in experiments}),
-        "iou": {
-            name: [round(100 * float(value), 1) if np.isfinite(value) else None for value in own[record.image_id]]
-            for name, own in ious.items()
-            if record.image_id in own
-        },
-    }
-
-
 def gallery_cards(
-    records: list[Record], views: Views, experiments: Sequence[str], ious: ImageIous, num_val: int
+    gallery: Gallery, views: Views, experiments: Sequence[str], ious: ImageIous, palette: Palette, num_classes: int
 ) -> list[dict[str, Any]]:
-    """Cards of up to `num_val` val photos and a third as many train photos, fewer with very many experiments."""
-    count = max(1, min(num_val, MAX_LAYERS // (6 + 2 * len(experiments))))
-    by_split = {split: [record for record in records if record.split == split] for split in ("val", "train")}
-    shown = choose_records(by_split["val"], ious, count) + choose_records(by_split["train"], {}, -(-count // 3))
-    return [_card(record, views, experiments, ious) for record in shown]
+    def uris(layers: Mapping[str, LabelMap | None]) -> dict[str, str]:
+        return {name: label_uri(labels, palette) for name, labels in layers.items() if labels is not None}
+
+    def card(record: Record) -> dict[str, Any]:
+        photo, saliency = views.photo(record), views.mask("saliency", record)
+        counts = {name: views.confusion(name, record, num_classes) for name in experiments}
+        return {
+            "id": record.image_id,
+            "split": record.split,
+            "tags": list(record.labels),
+            "size": [record.width, record.height],
+            "photo": None if photo is None else photo_uri(photo),
+            "truth": uris({"truth": views.mask("ground_truth", record)}).get("truth"),
+            "made": uris({"cues": views.cues(record), "seeds": views.mask("seeds", record)}),
+            "saliency": None if saliency is None else saliency_uri(saliency),
+            "guides": uris({rule: views.guide(rule, record) for rule in views.guides}),
+            "raw": uris({name: views.raw(name, record) for name in experiments}),
+            "crf": uris({name: views.crf(name, record) for name in experiments}),
+            "iou": {name: _percent(own[record.image_id]) for name, own in ious.items() if record.image_id in own},
+            "pixels": {name: _pairs(matrix) for name, matrix in counts.items() if matrix is not None},
+        }
+
+    return [card(record) for record in [*gallery.held_out, *gallery.train]]
+
+
+def _percent(ious: npt.NDArray[np.floating[Any]]) -> list[float | None]:
+    return [round(100 * float(value), 1) if np.isfinite(value) else None for value in ious]
+
+
+def _pairs(confusion: npt.NDArray[np.int64]) -> list[list[int]]:
+    """[true class, predicted class, pixels] of each pair that occurs."""
+    return [[int(row), int(column), int(confusion[row, column])] for row, column in np.argwhere(confusion)]
