@@ -28,7 +28,7 @@ from weakseg.report.colours import cielab, class_palette, distinct_palette
 from weakseg.report.page.gallery import choose_records
 from weakseg.report.page.layers import label_uri, saliency_uri
 from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
-from weakseg.report.sheets import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
+from weakseg.report.sheets.drawing import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, published_of, read_curves
 from weakseg.report.tables import markdown_table, summary_table
 from weakseg.report.write import write_report

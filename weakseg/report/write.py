@@ -14,9 +14,9 @@ import numpy.typing as npt
 from weakseg.errors import UserError
 from weakseg.files import read_class_names, read_counts, read_manifest, write_bytes, write_text
 from weakseg.report.charts import confusion_chart, iou_chart, loss_chart
-from weakseg.report.contact_sheets import write_sheets
 from weakseg.report.page import Page, render_page
 from weakseg.report.seed_charts import seeder_chart
+from weakseg.report.sheets import write_sheets
 from weakseg.report.sources import (
     ReportSources,
     evaluations,
@@ -73,7 +73,7 @@ def _check_names(experiments: tuple[str, ...]) -> None:
 
 def confusion_counts(sources: ReportSources, class_names: list[str]) -> dict[str, tuple[str, npt.NDArray[np.int64]]]:
     """By experiment: `crf`, or `raw` where there is none, and the counts; none without a pixel to compare."""
-    found = {}
+    found: dict[str, tuple[str, npt.NDArray[np.int64]]] = {}
     for experiment, archive in evaluations(sources).items():
         kind = next((kind for kind in ("crf", "raw") if f"{kind}/confusion" in archive), None)
         if kind is not None:

@@ -2,8 +2,10 @@
 
 import base64
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from weakseg.arrays import LabelMap, Photo
@@ -36,16 +38,16 @@ def label_uri(labels: LabelMap, palette: Palette) -> str:
 
 def saliency_uri(saliency: LabelMap) -> str:
     """Grey probabilities (H, W) as one colour, the more opaque the more salient."""
-    levels = np.rint(saliency / 255 * (SALIENCY_LEVELS - 1)).astype(np.uint8)
+    levels: LabelMap = np.rint(saliency / 255 * (SALIENCY_LEVELS - 1)).astype(np.uint8)
     colours = np.tile(np.array(SALIENCY_COLOUR, np.uint8), (SALIENCY_LEVELS, 1))
-    return _palette_uri(levels, colours, np.linspace(0, 255, SALIENCY_LEVELS).round().astype(np.uint8))
+    return _palette_uri(levels, colours, np.linspace(0, 255, SALIENCY_LEVELS).round())
 
 
-def _palette_uri(indices: LabelMap, colours: Palette, alpha: LabelMap) -> str:
+def _palette_uri(indices: npt.NDArray[Any], colours: Palette, alpha: npt.NDArray[Any]) -> str:
     image = Image.fromarray(indices.astype(np.uint8), mode="P")
     image.putpalette(colours.tobytes())
     packed = BytesIO()
-    image.save(packed, "PNG", optimize=True, transparency=alpha.tobytes())
+    image.save(packed, "PNG", optimize=True, transparency=alpha.astype(np.uint8).tobytes())
     return _data_uri(packed.getvalue(), "png")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from weakseg.arrays import LabelMap, Photo
 from weakseg.files import Record, png_bytes, write_bytes
 from weakseg.report.pictures import Views, spread
-from weakseg.report.sheets import TILE_PX, Column, Section, contact_sheet
+from weakseg.report.sheets.drawing import TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, guide_rule, views_of
 
 
