@@ -1,5 +1,6 @@
 """Write the report: results table, curves, contact sheets, and a page to browse."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from weakseg.files import VOC_CLASSES, read_class_names, read_json
@@ -20,7 +21,10 @@ def main() -> None:
     experiments: dict[str, Experiment]
     settings: Report
     experiments, settings = read_keys("experiments", "report", options=paths)
-    write_report(paths.out, sources(paths.data, paths.metrics, paths.published, experiments, settings))
+    found = sources(paths.data, paths.metrics, paths.published, experiments, settings)
+    if tuple(read_class_names(found.classes)[1:]) != VOC_CLASSES:
+        found = replace(found, published=None)  # the papers' numbers are of VOC alone
+    write_report(paths.out, found)
     print(summary_table(read_json(paths.metrics / "summary.json")))
     print(f"pictures: {paths.out / 'index.html'}")
 
@@ -28,15 +32,14 @@ def main() -> None:
 def sources(
     data: Path, metrics: Path, published: Path, experiments: dict[str, Experiment], settings: Report
 ) -> ReportSources:
-    is_voc = tuple(read_class_names(data / "classes.txt")[1:]) == VOC_CLASSES  # the papers' numbers are of VOC alone
     return ReportSources(
         manifest=data / "manifest.csv", classes=data / "classes.txt", experiments=tuple(experiments),
         supervision={name: Path(experiment.train.supervision).stem for name, experiment in experiments.items()},
         cues=data / "cues.npz", seeds=data / "seeds.zip", saliency=data / "saliency.zip", guides=data / "guides",
         ground_truth=data / "ground_truth.zip", raw_masks=data / "raw_masks", masks=data / "masks",
         evaluation=data / "evaluation", metrics=metrics, training=metrics / "training",
-        seeders=metrics / "seeders", published=published if is_voc else None,
-        num_sheet_images=settings.images, validation=metrics / "validation",
+        seeders=metrics / "seeders", published=published,
+        num_sheet_images=settings.images,
     )  # fmt: skip
 
 
