@@ -8,7 +8,7 @@ from weakseg.runtime import arguments, filled, pick_device, run, with_progress
 from weakseg.settings import SelectSaliencyPhotos, read_keys
 from weakseg.training import scores, without_classes
 
-PUBLISHED = 11_041  # photos of MSRA that GS keeps
+PUBLISHED = "11 041 of MSRA's 25k"  # what GS keeps (GS §6.1)
 
 
 def main() -> None:
@@ -17,16 +17,15 @@ def main() -> None:
     ).parse_args()
     settings: SelectSaliencyPhotos = read_keys("select_saliency_photos", options=paths)
     filled(paths, classifier=settings.classifier)
-    records = read_saliency_manifest(paths.manifest)
+    records = kept = read_saliency_manifest(paths.manifest)
     if settings.exclude_scores_above is not None:
         network, description = rebuild_classifier(paths.classifier)
         device = pick_device()
         batches = scores(network.to(device), records, description["input_px"], description["geometry"], device)
         best = np.concatenate([batch.max(1) for batch in with_progress(batches, "scores", unit="step")])
         kept = without_classes(records, best, settings.exclude_scores_above)
-        print(f"{len(kept)} of {len(records)} saliency photos show none of the classes (GS: {PUBLISHED} of MSRA's)")
-        records = kept
-    write_saliency_manifest(paths.out, records)
+    write_saliency_manifest(paths.out, kept)
+    print(f"{len(kept)} of {len(records)} saliency photos kept; the paper keeps {PUBLISHED}")
 
 
 if __name__ == "__main__":

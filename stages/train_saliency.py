@@ -3,10 +3,10 @@
 import torch
 
 from weakseg.files import ImageArchive, read_saliency_manifest
-from weakseg.networks import build_segmenter, load_pretrained, save_model
+from weakseg.networks import MultiScale, build_segmenter, load_pretrained, save_model
 from weakseg.runtime import arguments, is_first, run
 from weakseg.settings import TrainSaliency, read_keys
-from weakseg.training import STRIDE, CrossEntropyTerms, Run, SaliencySamples, train
+from weakseg.training import STRIDE, CrossEntropyTerms, MultiScaleTerms, Objective, Run, SaliencySamples, train
 
 
 def main() -> None:
@@ -27,8 +27,9 @@ def main() -> None:
         paths.model, settings.training, random_seed, paths.log, paths.checkpoints, depends_on=[settings.model_dump()],
         files={"manifest": paths.manifest, "masks": paths.masks, "start": start},
     )  # fmt: skip
-    terms = CrossEntropyTerms()
-    train(network, samples, terms, terms.weights, job)
+    scales = settings.input_scales
+    terms: Objective = MultiScaleTerms(scales) if len(scales) > 1 else CrossEntropyTerms()
+    train(MultiScale(network, scales) if len(scales) > 1 else network, samples, terms, terms.weights, job)
     if not is_first():
         return
 

@@ -13,7 +13,10 @@ from torch.nn import functional
 from torchvision.ops import FrozenBatchNorm2d
 
 from weakseg.cams import backprop
+from weakseg.cams.heat_maps import prepared
+from weakseg.errors import UserError
 from weakseg.networks import batch_norm
+from weakseg.networks.normalization import Normalization
 from weakseg.networks.registry import build_classifier
 
 BACKBONES = ("vgg16", "efficientnet_lite0", "resnet101")
@@ -164,13 +167,87 @@ def excitation_by_loops(network: Small, low: Tensor, label: int) -> np.ndarray:
 def test_excitation_backprop_by_loops(signed: bool) -> None:
     network = Small()
     low = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(2)) - (0.3 if signed else 0)
-    maps = backprop.excitation_maps(network, low, [0, 1])  # type: ignore[arg-type]
+    maps = backprop.excitation_maps(network, low, [0, 1], at="stride8")  # type: ignore[arg-type]
     assert maps.shape == (1, 2, 6, 8)
     for label in (0, 1):
         expected = excitation_by_loops(network, low, label)
         assert expected.sum() == pytest.approx(1, abs=1e-6)  # it is a probability
         np.testing.assert_allclose(maps[0, label].numpy(), expected.sum(0), atol=1e-6)
     assert (maps[0, 0] - maps[0, 1]).abs().max() > 0.01
+
+
+class Whole(nn.Module):
+    """Photo, normalization, conv, ReLU: what `Small` calls stride 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalization, self.above = Normalization("imagenet"), Small()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.first.weight.data = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(7))
+
+    def stride8(self, images: Tensor) -> Tensor:
+        return functional.relu(self.first(self.normalization(images)))
+
+    def scores_from_stride8(self, low: Tensor) -> Tensor:
+        return self.above.scores_from_stride8(low)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores_from_stride8(self.stride8(images))
+
+
+def test_excitation_backprop_to_every_pixel_by_loops() -> None:
+    """GS §4.2: the maximum over RGB at each pixel, whose activation is what it is above black."""
+    network = Whole()
+    photo = torch.randint(0, 256, (1, 3, 6, 8), generator=torch.Generator().manual_seed(4), dtype=torch.uint8)
+    maps = backprop.excitation_maps(network, photo, [0, 1])
+    assert maps.shape == (1, 2, 6, 8)
+    with torch.no_grad():
+        low = network.stride8(photo)
+    below = photo[0].numpy() / network.normalization.std[0].numpy().astype(float)
+    weights = network.first.weight.detach().numpy().astype(float)
+    for label in (0, 1):
+        winners = excitation_by_loops(network.above, low, label)
+        expected = passed_down(winners, below, weights, 1, 1).max(0)
+        np.testing.assert_allclose(maps[0, label].numpy(), expected, atol=1e-6)
+        assert (expected > 0).mean() > 0.5
+    again = network(photo)  # the hook on the normalization is gone
+    torch.testing.assert_close(again, network.scores_from_stride8(low))
+
+
+class Rectified(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 3), *layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).mean((2, 3))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("layers", [(nn.ReLU(),), (nn.ReLU(inplace=True), nn.ReLU6()), (nn.ReLU6(inplace=True),)])
+def test_guided_backprop_takes_networks_of_relus(layers: tuple[nn.Module, ...]) -> None:
+    network = Rectified(*layers)
+    backprop.check_rectifiers(network)  # type: ignore[arg-type]
+    photo = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0)) * 9
+    guided, vanilla = (backprop.image_gradients(network, photo, [0, 1], flag) for flag in (True, False))  # type: ignore[arg-type]
+    assert guided.shape == vanilla.shape == (1, 2, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ((), "has no ReLU"),
+        ((nn.GELU(),), "has gelu"),
+        ((nn.ReLU(), nn.SiLU()), "has silu"),
+        ((nn.Hardtanh(),), "no ReLU"),
+    ],
+)
+def test_guided_backprop_refuses_a_network_on_which_it_would_be_the_plain_gradient(
+    layers: tuple[nn.Module, ...], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        prepared(Rectified(*layers), "guided_backprop")
+    assert "make_cams: method guided_backprop" in str(caught.value) and "vanilla_backprop" in str(caught.value)
+    prepared(Rectified(*layers), "vanilla_backprop")
 
 
 def test_the_forward_pass_is_untouched() -> None:
@@ -186,7 +263,7 @@ def test_unfolded_batch_norm_is_refused() -> None:
     network = Small()
     network.add_module("norm", nn.BatchNorm2d(4))
     with pytest.raises(ValueError, match="batch norm"):
-        backprop.excitation_maps(network, torch.rand(1, 3, 6, 8), [0])  # type: ignore[arg-type]
+        backprop.excitation_maps(network, torch.rand(1, 3, 6, 8), [0], at="stride8")  # type: ignore[arg-type]
 
 
 # --- on the real networks ------------------------------------------------------------------------------------------------------
@@ -218,10 +295,14 @@ def test_real_networks(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert guided.shape == (1, 1, 65, 49) and guided.max() > 0
     torch.testing.assert_close(guided[0, 0], with_hooks(network, pixels, 2, monkeypatch), rtol=1e-3, atol=1e-9)
     batch_norm.fold_batch_norm(network)
-    winning = backprop.excitation_maps(network, pixels, [0, 2])  # type: ignore[arg-type]
+    winning = backprop.excitation_maps(network, pixels, [0, 2], at="stride8")  # type: ignore[arg-type]
     assert winning.shape == (1, 2, 9, 7) and winning.min() >= 0
     for total in winning.sum((2, 3))[0].tolist():
         assert 0 < total < 1.0001  # what reaches a neuron without positive evidence below, but for its bias, is lost
+    winning = backprop.excitation_maps(network, pixels, [0, 2])  # type: ignore[arg-type]
+    assert winning.shape == (1, 2, 65, 49) and winning.min() >= 0
+    for total in winning.sum((2, 3))[0].tolist():
+        assert 0 < total < 1.0001
 
 
 def test_folded_batch_norm_gives_the_same_scores() -> None:

@@ -160,7 +160,7 @@ def on_a_full_disk(repo: Repo, command: str, room_kib: int = 1) -> str:
 
 def test_a_full_disk_is_told_and_what_was_there_stays(repo: Repo) -> None:
     before = (repo.folder / "data" / "cues.npz").read_bytes()
-    paths = "--manifest data/manifest.csv --classes data/classes.txt --foreground data/cams/seeder.npz --background data/cams/background.npz"  # fmt: skip
+    paths = "--manifest data/manifest.csv --classes data/classes.txt --foreground data/cams/seeder.npz --background data/cams/classifier.npz"  # fmt: skip
     told = on_a_full_disk(repo, f"make_cues {paths} --out data/cues.npz")
     assert "stages.make_cues: data/cues.npz: cannot be written (File too large); nothing was changed" in told
     assert (repo.folder / "data" / "cues.npz").read_bytes() == before

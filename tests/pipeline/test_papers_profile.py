@@ -121,5 +121,5 @@ def test_the_saliency_network_trains(folder: Path) -> None:
         "train_saliency",
         f"--manifest saliency.csv --masks grabcut.zip {PRETRAINED} --model saliency --log saliency_log.csv --checkpoints checkpoints",
     )
-    (loss,) = losses(folder / "saliency_log.csv", ["cross_entropy"])
-    assert 0 < loss < 100  # two steps from random weights at full rate
+    terms = losses(folder / "saliency_log.csv", [f"cross_entropy{at}" for at in ("_at_0.5", "_at_0.75", "_at_1", "")])
+    assert all(0 < loss < 100 for loss in terms) and len({*terms}) == 4  # two steps from random weights at full rate

@@ -27,7 +27,7 @@ def of(stage: str, *names: str) -> set[str]:
     return {f"{stage}@{name}" for name in names}
 
 
-CLASSIFIERS = ("background", "seeder")
+CLASSIFIERS = ("classifier", "seeder")
 BY_MASKS = ("guided", "seeds", "full")  # experiments of the loss cross_entropy, and of the CRF deeplab at test time
 REPORTED = {"summarize", "report"}  # which list all experiments
 
@@ -42,10 +42,10 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
         "make_guides@g2", "make_oracle_guides", *of("write_test_rule", *BY_MASKS), *of("postprocess", *BY_MASKS),
     },
     "train_classifier.{name}": {"train_classifier@{name}"},
-    "make_cams.background": {"make_cams@background"},
+    "make_cams.classifier": {"make_cams@classifier"},
     "make_cams.seeder": {"make_cams@seeder", "evaluate_seeds"},
     "make_cues": {"make_cues"},
-    "import_cues": {"import_cues@published_cues"},
+    "import_cues": {"import_cues@sec_authors"},
     "make_seeds": {"make_seeds"},
     "evaluate_seeds": {"evaluate_seeds"},
     "select_saliency_photos": {"select_saliency_photos"},
@@ -76,16 +76,16 @@ G1 = {"unresolved": "ignore", "saliency_threshold": 0.5, "min_saliency_fraction"
 OTHER: dict[str, Any] = {  # another value, where the type alone does not say one; numbers and truth values have rules
     "data.format": "folder", "data.root": "data/photos", "saliency.root": "data/ecssd", "saliency.boxes": "other.txt",
     "saliency.image_list": "some.txt", "saliency.exclude": "some.txt", "data.*_list": "other", "data.labels_file": "labels.csv",
-    "data.classes": ["cat"], "import_cues": {"published_cues": {"cues": "a.pkl", "image_list": "a.txt"}},
+    "data.classes": ["cat"], "import_cues": {"sec_authors": {"cues": "a.pkl", "image_list": "a.txt"}},
     "make_g1_guides": {"g1": G1}, "export_voc.experiments": ["sec"],
     "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "*.vgg16.fc_channels": 4096,
     "train_classifier.*.geometry": "warp", "*.crop_area": [0.5, 1.0], "*.optimizer": "sgd", "*.schedule.kind": "step",
-    "make_cams.background.method": "gap", "make_cams.*.method": "vanilla_backprop", "make_cams.background.geometry": "fit",
-    "make_cams.seeder.geometry": "warp", "make_cams.*.scales": [1.0, 2.0], "make_cams.*.gradient_scales": [1.0],
-    "make_cues.foreground_net": "background", "make_cues.background_net": "seeder", "make_*.foreground": {"threshold": 0.2, "coverage": None},
-    "make_seeds.net": "background", "evaluate_seeds.net": "background", "make_seeds.crf": "sec", "evaluate_seeds.crf": "sec",
+    "make_cams.classifier.method": "gap", "make_cams.*.method": "vanilla_backprop", "make_cams.classifier.geometry": "fit",
+    "make_cams.seeder.geometry": "pad", "make_cams.*.excitation_at": "stride8", "make_cams.*.scales": [1.0, 2.0], "make_cams.*.gradient_scales": [1.0],
+    "make_cues.foreground_net": "classifier", "make_cues.background_net": "seeder", "make_*.foreground": {"threshold": 0.2, "coverage": None},
+    "make_seeds.net": "classifier", "evaluate_seeds.net": "classifier", "make_seeds.crf": "sec", "evaluate_seeds.crf": "sec",
     "select_saliency_photos.classifier": "seeder", "select_saliency_photos.exclude_scores_above": 0.5,
-    "*.head": "smallfov", "*.augmentation.scales": [0.5, 2.0], "make_guides.*.rule": "g0", "*.unresolved": "background",
+    "*.head": "smallfov", "*.sampling": "class_balanced", "*.input_scales": [0.5, 1.0], "*.augmentation.scales": [0.5, 2.0], "make_guides.*.rule": "g0", "*.unresolved": "background",
     "*.min_seed_fraction": 0.02, "make_guides.g2.crf": "sec", "make_oracle_guides.crf": "sec", "evaluate_supervision.guides": [],
     "train_segmenter.start_from": "pretrained/none", "train_segmenter.normalization": "caffe_sec",
     "losses.*.kind": "other", "losses.*.pooling_present": "gap", "losses.*.decay_*": 0.9, "losses.*.crf_backend": "lattice",
@@ -95,7 +95,8 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
     "experiments.sec.test.crf": "deeplab", "experiments.*.test.crf": "sec", "postprocess.backend": "exact", "report.bound": "sec",
 }  # fmt: skip
 REFUSED = {  # where settings must fit together: another key has to change too, which is here by itself
-    "make_cams.background.method", "make_cams.background.gradient_scales", "make_cues.foreground_net", "make_cues.background_net",
+    "train_saliency.training.sampling",
+    "train_classifier.*.geometry", "make_cams.classifier.gradient_scales",
     "train_classifier.seeder.backbone", "train_segmenter.backbone", "losses.*.kind", "losses.cross_entropy.constrain_weight",
     *(f"experiments.{name}.train.{key}" for name in BY_MASKS for key in ("loss", "geometry")), "export_voc.experiments",
 }  # fmt: skip

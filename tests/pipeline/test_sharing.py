@@ -13,7 +13,7 @@ import requests
 from moto.server import ThreadedMotoServer
 from tiny_repo import Repo, stages_run
 
-CUE_STAGES = {"prepare", "train_classifier@seeder", "train_classifier@background", "make_cams@seeder", "make_cams@background", "make_cues"}  # fmt: skip
+CUE_STAGES = {"prepare", "train_classifier@seeder", "train_classifier@classifier", "make_cams@seeder", "make_cams@classifier", "make_cues"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

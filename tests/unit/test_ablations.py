@@ -17,7 +17,7 @@ from weakseg.settings.reading import read_params
 FILE = ROOT / "ablations" / "params.yaml"
 ENTRIES: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 PROFILES = ("toy", "small-voc", "voc12", "papers")  # those whose photos have masks to compare with
-AUTHORS = "sec_authors"  # needs files that are not everybody's, so it waits behind a comment sign
+AUTHORS = "sec_authors"  # needs files that are not everybody's: a row as soon as the root's import_cues names them
 
 
 def all_entries() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -43,11 +43,18 @@ def test_every_entry_fits_every_profile_and_says_what_its_settings_then_are(
 ) -> None:
     """An entry's fields beside `changes` are what ablations/dvc.yaml looks at; the settings are what runs."""
     params = settings(profile, key)
-    section, _, name = key.partition(".")
+    section = key.partition(".")[0]
     if section == "train_classifier":
         assert params.train_classifier[entry["like"]].pretrained == entry["pretrained"]
     if section == "make_cams":
-        assert entry["like"] in params.make_cams and name in ENTRIES["train_classifier"]
+        made = {f"ablations/models/classifier/{name}" for name in ENTRIES["train_classifier"]}
+        own = {f"models/classifier/{name}" for name in params.train_classifier}
+        assert entry["like"] in params.make_cams and entry["model"] in made | own
+    if section == "make_cues":
+        made = {f"ablations/data/cams/{name}.npz" for name in ENTRIES["make_cams"]}
+        assert {entry["foreground"], entry["background"]} <= made | {
+            f"data/cams/{name}.npz" for name in params.make_cams
+        }
     if section == "make_seeds":
         assert params.make_seeds.crf == entry["crf"]
     if section == "make_guides":
@@ -56,9 +63,9 @@ def test_every_entry_fits_every_profile_and_says_what_its_settings_then_are(
         assert params.make_g1_guides[entry["like"]].classifier == entry["classifier"]
     if section == "evaluate_seeds":
         assert (params.evaluate_seeds.net, params.evaluate_seeds.crf) == ("seeder", entry["crf"])
-    if section in ("experiments", "postprocess"):
+    if section in ("experiments", "postprocess", "imported_cues"):
         assert params.experiments[entry["like"]].test.crf == entry["test_crf"]
-    if section == "experiments":
+    if section in ("experiments", "imported_cues"):
         train = params.experiments[entry["like"]].train
         assert (train.loss, train.crf) == (entry["loss"], entry["crf"])
 
@@ -66,10 +73,12 @@ def test_every_entry_fits_every_profile_and_says_what_its_settings_then_are(
 READ_BY = {  # what the stages of a section read of params.yaml: a change of anything else would do nothing
     "train_classifier": ("train_classifier.{like}", "random_seed"),
     "make_cams": ("make_cams.{like}",),
+    "make_cues": ("make_cues",),
     "make_seeds": ("make_seeds",),
     "make_guides": ("make_guides.{like}",),
     "make_g1_guides": ("make_g1_guides.{like}",),
     "evaluate_supervision": ("evaluate_supervision",),
+    "imported_cues": ("train_segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
     "evaluate_seeds": ("make_cams.seeder", "evaluate_seeds"),
     "experiments": ("train_segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
     "postprocess": ("experiments.{like}.test", "postprocess"),
@@ -101,14 +110,13 @@ def test_no_two_experiments_are_the_same() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_figure_7_has_all_seven_combinations_of_the_terms(profile: str) -> None:
-    names = [row.experiment for row in read_published(ROOT / "ablations" / "published.yaml").experiments]
+    published = read_published(ROOT / "ablations" / "published.yaml").experiments
     combinations = {}
-    for name in {name for name in names if name.startswith("sec") and name != AUTHORS}:
+    for name in {row.experiment for row in published if row.paper == "SEC figure 7"}:
         loss = settings(profile, f"experiments.{name}" if name != "sec" else "").losses["sec"]
-        assert loss.kind == "sec"
-        if loss.pooling_present == "gwrp" and "fov" not in name:
-            weights = (loss.seed_weight, loss.expand_weight, loss.constrain_weight)
-            combinations[name] = "".join(letter for letter, weight in zip("sec", weights, strict=True) if weight)
+        assert loss.kind == "sec" and loss.pooling_present == "gwrp"
+        weights = (loss.seed_weight, loss.expand_weight, loss.constrain_weight)
+        combinations[name] = "".join(letter for letter, weight in zip("sec", weights, strict=True) if weight)
     assert combinations == {
         "sec": "sec", "sec_seed": "s", "sec_expand": "e", "sec_constrain": "c", "sec_no_seed": "ec", "sec_no_expand": "sc",
         "sec_no_constrain": "se",
@@ -120,6 +128,56 @@ def test_figure_6_and_8_change_what_they_are_named_for() -> None:
         loss = settings("toy", f"experiments.sec_{pooling}").losses["sec"]
         assert loss.kind == "sec" and loss.pooling_present == pooling
     assert settings("toy", "experiments.sec_small_fov").experiments["sec"].train.head == "smallfov"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_the_papers_print_and_their_code_does_otherwise_has_rows(profile: str) -> None:
+    plain = settings(profile)
+    changed = {
+        name: settings(profile, f"experiments.{name}").losses["sec"].model_dump()
+        for name in ("sec_equation_2", "sec_gradient_exact", "sec_gradient_2016")
+    }
+    own = plain.losses["sec"].model_dump()
+    assert (own["background_cues"], own["crf_gradient"]) == (True, "none")
+    assert changed["sec_equation_2"] == {**own, "background_cues": False}
+    assert changed["sec_gradient_exact"] == {**own, "crf_backend": "exact", "crf_gradient": "exact"}
+    assert changed["sec_gradient_2016"] == {**own, "crf_gradient": "release2016"}
+    guides = {
+        name: settings(profile, f"make_guides.{name}").make_guides["g2"].model_dump(exclude_defaults=False)
+        for name in ("g0_all_sizes", "g2_seeds_1_percent", "g2_background")
+    }
+    g2 = plain.make_guides["g2"].model_dump()
+    assert guides["g0_all_sizes"] == {**g2, "rule": "g0", "min_saliency_fraction": 0}
+    assert guides["g2_seeds_1_percent"] == {**g2, "min_seed_fraction": 0.01}
+    assert guides["g2_background"] == {**g2, "unresolved": "background"}
+    strict, loose = (settings(profile, f"make_g1_guides.{name}").make_g1_guides[name] for name in ("g1_strict", "g1"))
+    assert strict == loose.model_copy(update={"require_positive": True}) and not loose.require_positive
+    for version, crf in (("v1", "sec"), ("v2", "deeplab")):
+        params = settings(profile, f"experiments.guided_loss_{version}")
+        assert params.losses["cross_entropy"].constrain_weight == 1
+        assert (params.experiments["guided"].train.crf, params.experiments["guided"].test.crf) == (crf, crf)
+        assert params.experiments["guided"].train.supervision == "guides/g2.zip"
+
+
+def test_experiments_on_guides_and_cues_of_rows_learn_from_them() -> None:
+    named = {
+        name: entry["supervision"]
+        for name, entry in ENTRIES["experiments"].items()
+        if "ablations" in entry["supervision"]
+    }
+    made = {f"ablations/data/guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in ENTRIES[part]}
+    made |= {f"ablations/data/cues/{name}.npz" for name in ENTRIES["make_cues"]}
+    made |= {f"ablations/data/seeds/{name}.zip" for name in ENTRIES["make_seeds"]}
+    assert set(named.values()) == made
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_cues_of_other_nets_are_made_of_heat_maps_that_show_their_role(profile: str) -> None:
+    gradient = settings(profile, "make_cams.classifier_gradient").make_cams["seeder"]
+    assert (gradient.method, gradient.gradient_scales) == ("background_gradient", [])
+    assert settings(profile, "make_cams.gap_roi").make_cams["seeder"].method == "gap"
+    for entry in ENTRIES["make_cues"].values():
+        assert entry["background"].endswith("/classifier_gradient.npz") and "gradient" not in entry["foreground"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -145,7 +203,7 @@ def test_the_crf_study_uses_both_papers_parameters(profile: str) -> None:
 def test_every_published_row_has_an_experiment_and_every_experiment_a_row() -> None:
     published = read_published(ROOT / "ablations" / "published.yaml")
     names = {row.experiment for row in published.experiments}
-    assert AUTHORS in FILE.read_text(encoding="utf-8") and AUTHORS not in ENTRIES["experiments"]
+    assert AUTHORS not in ENTRIES["experiments"]
     assert names == ENTRIES["experiments"].keys() | ENTRIES["postprocess"].keys() | {
         AUTHORS, "sec", "guided", "seeds", "full",
     }  # fmt: skip
@@ -177,9 +235,11 @@ def test_seeders_are_the_papers(profile: str) -> None:
             assert (cam.method, cam.smoothing_px, crf) == ("gap", 0, None)
             assert entry["model"] == f"ablations/models/classifier/{name}"
         else:
-            assert (cam.method, cam.smoothing_px) == (f"{name}_backprop", 8)
+            method, _, own = name.partition("_")
+            assert (cam.method, cam.smoothing_px) == (f"{method}_backprop", 8)
+            assert cam.excitation_at == ("stride8" if own else "image")
             assert crf and (crf.bilateral_weight, crf.bilateral_sigma_xy, crf.bilateral_sigma_rgb) == (4, 121, 5)
-            assert entry["model"] == "models/classifier/background"
+            assert entry["model"] == "models/classifier/classifier"
         assert entry["map"] == f"{entry['model'].replace('models', 'metrics')}.json"
     assert settings(profile, "evaluate_seeds.gap_roi").make_seeds == settings(profile).make_seeds
 

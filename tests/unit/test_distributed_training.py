@@ -55,7 +55,7 @@ class Scenes:
 
 def run_named(name: str, folder: Path) -> Run:
     values = {
-        "steps": STEPS, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
+        "steps": STEPS, "sampling": "shuffle", "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
         "momentum": 0.9, "weight_decay": 0.01,
         "schedule": {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1},
     }  # fmt: skip

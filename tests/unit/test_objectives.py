@@ -18,7 +18,7 @@ from weakseg.settings.losses import CrossEntropyLoss, SecLoss
 from weakseg.settings.supervision import CRF
 from weakseg.training import objectives
 from weakseg.training.classification import classification_terms
-from weakseg.training.objectives import CrossEntropyTerms, Objective, SecTerms, decays_of, objective_of
+from weakseg.training.objectives import CrossEntropyTerms, MultiScaleTerms, Objective, SecTerms, decays_of, objective_of
 
 SIDE, GRID, CLASSES = 65, 9, 4
 
@@ -248,6 +248,36 @@ def test_cross_entropy_terms_by_hand(batch: dict[str, Any]) -> None:
         label = int(batch["targets"][image, row, column])
         total, count = total - log_probs[image, label, row, column].item(), count + 1
     assert terms["cross_entropy"].item() == pytest.approx(total / count, rel=1e-5)
+
+
+class Pyramid(nn.Module):
+    """Logits on grids of 3, 5 and 5 cells a side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(8)
+        self.logits = [torch.randn(2, CLASSES, side, side, generator=generator) for side in (3, 5, 5)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.logits
+
+
+def test_multi_scale_terms_by_hand() -> None:
+    """DeepLab-v2: a loss at each scale, on the nearest labels, and one on the maximum."""
+    targets = torch.randint(0, CLASSES, (2, 5, 5), generator=torch.Generator().manual_seed(9), dtype=torch.uint8)
+    targets[0, 2, 2] = targets[1, 0] = 255
+    network, objective = Pyramid(), MultiScaleTerms([0.5, 1.0])
+    terms = objective(network, {"images": torch.zeros(2, 3, 33, 33), "targets": targets})
+    assert list(terms) == ["cross_entropy_at_0.5", "cross_entropy_at_1", "cross_entropy"]
+    assert objective.weights == dict.fromkeys(terms, 1.0)
+    for (name, term), logits in zip(terms.items(), network.logits, strict=True):
+        step = 2 if logits.shape[2] == 3 else 1
+        total, count = 0.0, 0
+        for image, row, column in np.ndindex(2, *logits.shape[2:]):
+            label = int(targets[image, row * step, column * step])
+            if label != 255:
+                total, count = total - float(logits.log_softmax(1)[image, label, row, column]), count + 1
+        assert term.item() == pytest.approx(total / count, rel=1e-5), name
 
 
 # --- cross-entropy with a CRF in the loss (GS tables 4 and 5) -------------------------------------------------------------

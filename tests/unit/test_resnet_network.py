@@ -9,7 +9,8 @@ from torch.nn import functional
 from torchvision.models import ResNet, resnet101
 
 from weakseg.errors import UserError
-from weakseg.networks.backbones.resnet import ASPP, DeepLabV2, ResNet101Backbone, multi_scale_logits
+from weakseg.networks.backbones.resnet import ASPP, DeepLabV2, ResNet101Backbone
+from weakseg.networks.multi_scale import MultiScale
 from weakseg.networks.weights import read_state_dict
 from weakseg.training.optimization import parameter_groups
 
@@ -110,9 +111,13 @@ def test_multi_scale_takes_the_maximum_on_the_first_grid() -> None:
             return images[:, :1, ::8, ::8] + (100.0 if images.shape[2] == 161 else 0.0)
 
     ramp = torch.arange(321.0).view(1, 1, 1, 321).expand(1, 3, 321, 321)
-    fused = multi_scale_logits(Shrink(), ramp)
-    assert sizes == [321, 161, 241]
+    network = MultiScale(Shrink(), [0.5, 0.75, 1.0])
+    half, smaller, full, fused = network(ramp)
+    assert sizes == [161, 241, 321]
+    assert [logits.shape[3] for logits in (half, smaller, full, fused)] == [21, 31, 41, 41]
     torch.testing.assert_close(fused, ramp[:, :1, ::8, ::8] + 100)  # corners aligned: nothing shifts
+    torch.testing.assert_close(smaller[0, 0, 0], torch.linspace(0, 320, 31))
+    torch.testing.assert_close(full, ramp[:, :1, ::8, ::8])
 
 
 def test_unsupported_stride_is_the_users_error() -> None:

@@ -32,7 +32,7 @@ from weakseg.runtime.identity import identity_of
 from weakseg.settings.networks import Training
 from weakseg.training.loop import LossTerms, build_optimizer, learning_rate_factor, train
 from weakseg.training.run import Run
-from weakseg.training.sampling import Positions
+from weakseg.training.sampling import ClassBalanced, Positions
 
 REPO = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 23, 4
@@ -75,7 +75,7 @@ def loss_terms(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
 def settings(**changes: object) -> Training:
     schedule = {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1, **changes.pop("schedule", {})}
     values = {
-        "steps": STEPS, "batch_size": 3, "optimizer": "adamw", "learning_rate": 0.01, "new_layers_factor": 10.0,
+        "steps": STEPS, "sampling": "shuffle", "batch_size": 3, "optimizer": "adamw", "learning_rate": 0.01, "new_layers_factor": 10.0,
         "momentum": 0.9, "weight_decay": 0.01,
     }  # fmt: skip
     return Training.model_validate({**values, **changes, "schedule": schedule})
@@ -186,6 +186,64 @@ def test_every_image_once_per_epoch(tmp_path: Path) -> None:
     epochs = [tuple(seen[start : start + 7]) for start in range(0, 42, 7)]
     assert all(sorted(epoch) == [f"image{index}" for index in range(7)] for epoch in epochs)
     assert len(set(epochs)) == 6
+
+
+# --- class-balanced batches ----------------------------------------------------------------------------------------
+
+
+class Tagged(Noise):
+    """Class 1 has one photo, class 2 two, class 3 all but the last, which has no tag."""
+
+    def classes(self, index: int) -> tuple[int, ...]:
+        tags = {0: (1, 3), 1: (2, 3), 2: (2, 3), 6: ()}
+        return tags.get(index, (3,))
+
+
+def drawn(start: int = 0, stop: int = 60, random_seed: int = 0) -> list[int]:
+    positions = Positions(Tagged(), random_seed, start, stop, "class_balanced")
+    return [int(positions[offset]["image_id"].removeprefix("image")) for offset in range(stop - start)]
+
+
+def test_each_class_has_its_turn_in_every_round_and_shows_each_photo_before_any_again() -> None:
+    order = ClassBalanced(Tagged(), 0)
+    turns = [order.at(position) for position in range(60)]
+    assert turns == drawn()
+    assert 6 not in turns  # no tag, no turn
+    rounds = [turns[start : start + 3] for start in range(0, 60, 3)]
+    assert all(0 in one for one in rounds)  # class 1's only photo
+    assert all({1, 2} & {*one} for one in rounds)
+    assert len({tuple(sorted(one)) for one in rounds}) > 3 and len({one.index(0) for one in rounds}) == 3
+    two = [turns.count(index) for index in range(6)]
+    assert two[0] >= 20 and abs(two[1] - two[2]) <= 2 and min(two[3:]) >= 3
+
+
+def test_class_balanced_draws_depend_on_the_seed_and_the_position_alone() -> None:
+    assert drawn(12, 60) == drawn()[12:]  # a restart
+    assert drawn(random_seed=1) != drawn()
+    order = ClassBalanced(Tagged(), 0)
+    assert [order.at(position) for position in reversed(range(60))] == drawn()[::-1]
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "class_balanced"])
+def test_a_training_draws_as_its_settings_say(sampling: str, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def watched(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        seen.extend(batch["image_id"])
+        return loss_terms(network, batch)
+
+    train(tiny_net(), Tagged(), watched, WEIGHTS, run_in(tmp_path, sampling=sampling))
+    numbers = [int(name.removeprefix("image")) for name in seen]
+    assert (numbers == drawn(stop=len(numbers))) == (sampling == "class_balanced")
+
+
+def test_without_any_tag_class_balanced_is_the_users_mistake() -> None:
+    class Untagged(Noise):
+        def classes(self, index: int) -> tuple[int, ...]:
+            return ()
+
+    with pytest.raises(UserError, match="sampling: class_balanced needs photos with tags"):
+        Positions(Untagged(), 0, 0, 9, "class_balanced")
 
 
 def test_a_later_start_sees_the_same_samples() -> None:

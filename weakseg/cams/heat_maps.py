@@ -19,9 +19,11 @@ from weakseg.arrays import Photo
 from weakseg.batch import NetworkTask
 from weakseg.cams import backprop
 from weakseg.files import Record
-from weakseg.images import input_size, resized
+from weakseg.images import input_size, padded_square, resized
 from weakseg.networks import Classifier, fold_batch_norm, rebuild_classifier
 from weakseg.settings import MakeCams
+
+LOW_STRIDE = 8  # px between the cells of every network's finest features that cues and class maps are read from
 
 
 def heat_maps(
@@ -35,20 +37,21 @@ def heat_maps(
     saliency map. The photos must have equal `input_sizes`; they go through the network together.
 
     Smoothed by a Gaussian of `settings.smoothing_px`, averaged over `settings.scales` and, with `settings.flip`, over
-    the mirrored photo. The grid has a cell every 8 px of the photo's input size. With `settings.gradient_scales` a
+    the mirrored photo. The grid has a cell every `cell_px` of the photo's input size. With geometry `pad` the network
+    sees the photo filled up to a square, and what it shows of the padding is cut off. With `settings.gradient_scales` a
     class's map is the sum of two, each divided by its maximum: the class map, and the finer `activation_gradient`
     averaged over those scales.
     """
     sizes = input_sizes(images[0], settings)
     base = sizes[1.0]
-    grid = [(side - 1) // 8 + 1 for side in base]
+    grid = [(side - 1) // cell_px(settings) + 1 for side in base]
     counts = [1 if settings.method == "background_gradient" else len(some) for some in labels]
     shown = [index for index, count in enumerate(counts) if count]
     if not shown:
         return [np.zeros((0, *grid), np.float32) for _ in images]
     classes = _padded([labels[index] for index in shown]).to(device)
     pixels_at = _pixels_at([images[index] for index in shown], sizes, device)
-    maps = _averaged(pixels_at, settings.scales, settings, base, lambda x: _maps(network, x, classes, settings.method))
+    maps = _averaged(pixels_at, settings.scales, settings, base, lambda x: _maps(network, x, classes, settings))
     if settings.gradient_scales:
         finer = partial(activation_gradient, cast(Classifier, network), classes=classes)
         maps = _over_maximum(maps) + _over_maximum(
@@ -68,21 +71,41 @@ def _averaged(
     pixels_at: Callable[[float], Tensor], scales: Sequence[float], settings: MakeCams, base: tuple[int, int],
     maps_of: Callable[[Tensor], Tensor],
 ) -> Tensor:  # fmt: skip
-    """(B, L, h, w): the mean over scales, and with `settings.flip` over mirrored photos, on scale 1's grid of stride 8."""
-    grid = [(side - 1) // 8 + 1 for side in base]
+    """(B, L, h, w): the mean over scales, and with `settings.flip` over mirrored photos, on scale 1's grid."""
+    grid = [(side - 1) // cell_px(settings) + 1 for side in base]
     views = []
     for scale in scales:
         pixels = pixels_at(scale)
         for flipped in (False, True) if settings.flip else (False,):
-            maps = maps_of(pixels.flip(3) if flipped else pixels)
+            shown = pixels.flip(3) if flipped else pixels
+            if settings.geometry == "pad":
+                maps = _without_padding(maps_of(padded_square(shown)), *shown.shape[2:])
+            else:
+                maps = maps_of(shown)
             maps = maps.flip(3) if flipped else maps
             maps = backprop.smoothed(maps, settings.smoothing_px * (max(maps.shape[2:]) - 1) / (max(base) - 1))
             views.append(functional.interpolate(maps, grid, mode="bilinear", align_corners=True))
     return torch.stack(views).mean(0)
 
 
+def _without_padding(maps: Tensor, height: int, width: int) -> Tensor:
+    """The photo's part, height × width px at the top left, of maps (B, L, g, g) of the square around it."""
+    side, cells = max(height, width), maps.shape[2]
+    if any((length - 1) * (cells - 1) % (side - 1) for length in (height, width)):  # it ends between two cells
+        cells = (side - 1) // LOW_STRIDE + 1
+        maps = functional.interpolate(maps, (cells, cells), mode="bilinear", align_corners=True)
+    rows, columns = ((length - 1) * (cells - 1) // (side - 1) + 1 for length in (height, width))
+    return maps[:, :, :rows, :columns]
+
+
+def cell_px(settings: MakeCams) -> int:
+    """px of the input between the cells of the maps: GS's backprop seeders have a value at every pixel (GS §4.2)."""
+    excitation = settings.method == "excitation_backprop" and settings.excitation_at == "image"
+    return 1 if excitation or settings.method in ("vanilla_backprop", "guided_backprop") else LOW_STRIDE
+
+
 def input_sizes(image: npt.NDArray[np.uint8], settings: MakeCams) -> dict[float, tuple[int, int]]:
-    """What the photo is brought to at scale 1 and at each of the settings' scales."""
+    """What the photo is brought to, before any padding, at scale 1 and at each of the settings' scales."""
     height, width = image.shape[:2]
     scales = {1.0, *settings.scales, *settings.gradient_scales}
     return {scale: input_size(height, width, settings.input_px * scale, settings.geometry) for scale in sorted(scales)}
@@ -101,9 +124,9 @@ def _over_maximum(maps: Tensor) -> Tensor:
     return maps / maps.amax((2, 3), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def _maps(network: nn.Module, pixels: Tensor, classes: Tensor, method: str) -> Tensor:
+def _maps(network: nn.Module, pixels: Tensor, classes: Tensor, settings: MakeCams) -> Tensor:
     """(B, L, h, w) of photos of one size and their classes (B, L)."""
-    classifier = cast(Classifier, network)
+    classifier, method = cast(Classifier, network), settings.method
     if method == "background_gradient":
         return gradient_saliency(classifier, pixels)
     if method == "gap":
@@ -111,7 +134,7 @@ def _maps(network: nn.Module, pixels: Tensor, classes: Tensor, method: str) -> T
             maps = classifier.class_maps(pixels).float()
         return maps.gather(1, classes[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
     if method == "excitation_backprop":
-        alone = backprop.excitation_maps
+        alone = partial(backprop.excitation_maps, at=settings.excitation_at)
     else:
         alone = partial(backprop.image_gradients, guided=method == "guided_backprop")
     photos = zip(torch.split(pixels, 1), classes.tolist(), strict=True)
@@ -119,7 +142,10 @@ def _maps(network: nn.Module, pixels: Tensor, classes: Tensor, method: str) -> T
 
 
 def prepared(network: nn.Module, method: str) -> nn.Module:
-    """The network as `heat_maps` wants it for that method; changed in place."""
+    """The network as `heat_maps` wants it for that method; changed in place. Raises UserError for a network that the
+    method does not suit."""
+    if method == "guided_backprop":
+        backprop.check_rectifiers(cast(Classifier, network))
     return fold_batch_norm(network) if method == "excitation_backprop" else network
 
 

@@ -19,7 +19,12 @@ from .resizing import (
     upsample_aligned as upsample_aligned,
     warp_square as warp_square,
 )
-from .tensors import as_image_tensor as as_image_tensor, as_map_tensor as as_map_tensor, resized as resized
+from .tensors import (
+    as_image_tensor as as_image_tensor,
+    as_map_tensor as as_map_tensor,
+    padded_square as padded_square,
+    resized as resized,
+)
 from .transforms import (
     classifier_input as classifier_input,
     crop_area as crop_area,

@@ -1,9 +1,11 @@
 from .batch_norm import fold_batch_norm as fold_batch_norm, is_batch_norm as is_batch_norm
 from .heads import Classifier as Classifier
+from .multi_scale import MultiScale as MultiScale
 from .registry import (
     build_classifier as build_classifier,
     build_segmenter as build_segmenter,
     load_pretrained as load_pretrained,
+    normalizing_layer as normalizing_layer,
 )
 from .saved import (
     WEIGHTS as WEIGHTS,

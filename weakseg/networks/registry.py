@@ -91,15 +91,16 @@ def trunk_of(network: nn.Module) -> nn.Module:
 
 def use_normalization(network: nn.Module, name: str | Numbers) -> None:
     """Let the network normalize as weights from elsewhere want."""
-    _normalization(network).use(name)
+    normalizing_layer(network).use(name)
 
 
 def normalization_of(network: nn.Module) -> str | Numbers:
     """The input normalization that the loaded weights chose: its name, or its numbers where it has none."""
-    return _normalization(network).name
+    return normalizing_layer(network).name
 
 
-def _normalization(network: nn.Module) -> Normalization:
+def normalizing_layer(network: nn.Module) -> Normalization:
+    """The layer that brings RGB in 0..255 to what the weights want."""
     normalization: Normalization = trunk_of(network).normalization  # type: ignore[assignment]
     return normalization
 

@@ -36,9 +36,13 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch."""
+    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch.
+
+    `sampling`: every photo once an epoch, or each class as often as any other (GS's released code has both).
+    """
 
     steps: Count
+    sampling: Literal["shuffle", "class_balanced"]
     batch_size: Annotated[int, Field(ge=1, le=100_000)]
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive
@@ -111,15 +115,18 @@ class MakeCams(Section):
     """How a classifier's heat maps are made: class maps (`gap`), GS's backprop seeders, or, for SEC's background cues,
     the gradient whose least values are background. `smoothing_px` is the σ of a Gaussian in px of the input, 0 for none.
 
+    `excitation_at` is for excitation backprop alone: the photo's pixels (GS §4.2), or the features at stride 8, where
+    its own paper stops.
     `gradient_scales` adds to class maps the finer maps of `cams.activation_gradient` at these scales; [] adds none.
     """
 
     method: Literal["gap", "vanilla_backprop", "guided_backprop", "excitation_backprop", "background_gradient"]
     input_px: Side
-    geometry: Literal["warp", "fit"]
+    geometry: Literal["warp", "fit", "pad"]
     scales: Annotated[list[Scale], Field(min_length=1)]
     gradient_scales: list[Scale]
     flip: bool
+    excitation_at: Literal["image", "stride8"]
     smoothing_px: Annotated[float, Field(ge=0, le=1000)]
 
     @model_validator(mode="after")
@@ -140,11 +147,23 @@ class SegmentationNetwork(Section):
 
 
 class TrainSaliency(SegmentationNetwork):
-    """The class-agnostic saliency network (GS §6.1). `pretrained` as a classifier's."""
+    """The class-agnostic saliency network (GS §6.1). `pretrained` as a classifier's.
+
+    With `input_scales` beside 1.0, each photo is seen at all of them, with a loss at each and on their maximum.
+    """
 
     head: Head
     pretrained: FileBelow
+    input_scales: Annotated[list[Annotated[float, Field(ge=0.1, le=2)]], Field(min_length=1, max_length=10)]
     augmentation: SaliencyAugmentation
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "TrainSaliency":
+        if 1.0 not in self.input_scales or len({*self.input_scales}) < len(self.input_scales):
+            raise ValueError("input_scales must hold 1.0, whose grid the maximum has, and none twice")
+        if self.training.sampling == "class_balanced":
+            raise ValueError("training.sampling class_balanced needs tags, which saliency photos do not have")
+        return self
 
 
 class TrainSegmenter(SegmentationNetwork):

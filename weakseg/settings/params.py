@@ -33,7 +33,7 @@ from weakseg.settings.supervision import (
     MakeOracleGuides,
     MakeSeeds,
 )
-from weakseg.settings.types import CuesName, Name, RandomSeed, Section
+from weakseg.settings.types import Name, RandomSeed, Section
 
 NO_CRF = "none"
 
@@ -49,7 +49,7 @@ class Params(Section):
     train_classifier: dict[Name, TrainClassifier]
     make_cams: dict[Name, MakeCams]
     make_cues: MakeCues
-    import_cues: dict[CuesName, ImportCues]
+    import_cues: dict[Name, ImportCues]
     make_seeds: MakeSeeds
     evaluate_seeds: EvaluateSeeds
     select_saliency_photos: SelectSaliencyPhotos
@@ -81,13 +81,10 @@ class Params(Section):
         yield from (
             f"crf.{name}: is null; only crf.none may be" for name, crf in self.crf.items() if not crf and name != NO_CRF
         )
-        for name, role in (
-            (self.make_cues.foreground_net, "foreground"),
-            (self.make_cues.background_net, "background"),
-        ):
-            method = self.make_cams[name].method if name in self.make_cams else None
-            if method and (method == "background_gradient") != (role == "background"):
-                yield f"make_cams.{name}.method: {method} shows no {role}, which make_cues.{role}_net wants"
+        for name, cams in self.make_cams.items():
+            trained = self.train_classifier[name].geometry if name in self.train_classifier else cams.geometry
+            if (cams.geometry == "warp") != (trained == "warp"):
+                yield f"make_cams.{name}.geometry: {cams.geometry}, but the net is trained with {trained}; read it as it was trained"
         yield from self._crf_contradictions()
         for name in {*self.make_guides} & {*self.make_g1_guides}:
             yield f"make_g1_guides.{name}: make_guides has that name too"

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from weakseg.errors import UserError
 from weakseg.runtime import filled
 from weakseg.settings.params import Params
-from weakseg.settings.references import missing_files, unknown_names
+from weakseg.settings.references import missing_files, unknown_names, wrong_roles
 from weakseg.settings.types import Section
 
 
@@ -60,7 +60,7 @@ def validated(content: Any, source: str) -> Params:
 def check_params(path: Path, root: Path = Path()) -> None:
     """Everything that is wrong with a params file, in one UserError: keys, values, names, and files that are not there."""
     content = _read_yaml(path)
-    problems = [f"  {problem}" for problem in missing_files(content, root)]
+    problems = [f"  {problem}" for problem in (*wrong_roles(content), *missing_files(content, root))]
     try:
         validated(content, str(path))
     except UserError as error:

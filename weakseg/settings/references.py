@@ -41,9 +41,18 @@ def unknown_names(content: Any) -> Iterator[str]:
             yield f"{key}: there is no train_classifier.{name}"
 
 
+def wrong_roles(content: Any) -> Iterator[str]:
+    """Heat maps that are no cues of the kind which make_cues takes them for, a line each. A row may make others."""
+    for role in ("foreground", "background"):
+        for _, name in _values(content, ["make_cues", f"{role}_net"]):
+            for key, method in _values(content, ["make_cams", str(name), "method"]):
+                if (method == "background_gradient") != (role == "background"):
+                    yield f"{key}: {method} shows no {role}, which make_cues.{role}_net wants"
+
+
 def missing_files(content: Any, root: Path) -> Iterator[str]:
     """Files and folders that are neither there nor made by a stage, a line each. root: the repository's folder."""
-    supervision = {*MADE, *(f"{name}.npz" for name in _entries(content, "import_cues"))}
+    supervision = {*MADE, *(f"imported_cues/{name}.npz" for name in _entries(content, "import_cues"))}
     supervision |= {
         f"guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in _entries(content, part)
     }

@@ -72,14 +72,13 @@ def _on_grid(side_px: int) -> int:
 
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-CuesName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*_cues$", max_length=64)]  # no other stage writes one
 CrfName = Name | Literal["none"]
 # A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
 _PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
 FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
 StartFrom = Annotated[str, Field(pattern=rf"^(pretrained|classifier)(/{_PLAIN_PART})+$", max_length=200)]
 # `geometry` is how a photo becomes a network's input, everywhere: `warp` makes the whole photo a square; `fit` brings its
-# longest side to the size and keeps its proportions; `pad` does that and fills up to a square; `crop` trains on a square
+# longest side to the size and keeps its proportions; `pad` does that and fills up to a square by reflection; `crop` trains on a square
 # out of the photo at its own scale, and tests on the whole photo.
 BackboneName = Annotated[str, AfterValidator(check_backbone)]
 Layout = Annotated[str, AfterValidator(check_layout)]

@@ -5,7 +5,13 @@ from .classification import (
     without_classes as without_classes,
 )
 from .loop import LossTerms as LossTerms, build_optimizer as build_optimizer, train as train
-from .objectives import CrossEntropyTerms as CrossEntropyTerms, SecTerms as SecTerms, objective_of as objective_of
+from .objectives import (
+    CrossEntropyTerms as CrossEntropyTerms,
+    MultiScaleTerms as MultiScaleTerms,
+    Objective as Objective,
+    SecTerms as SecTerms,
+    objective_of as objective_of,
+)
 from .optimization import weighted_sum as weighted_sum
 from .run import Run as Run
 from .samples import (

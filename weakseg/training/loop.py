@@ -93,7 +93,9 @@ def _decided(
 
 def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> DataLoader[Batch]:
     batch_size, workers = run.settings.batch_size, min(worker_count(), 8)
-    positions = Positions(source, run.random_seed, step * batch_size, run.settings.steps * batch_size)
+    positions = Positions(
+        source, run.random_seed, step * batch_size, run.settings.steps * batch_size, run.settings.sampling
+    )
     return DataLoader(
         positions,
         batch_sampler=batch_shares(batch_size, run.settings.steps - step, run.name),

@@ -1,7 +1,7 @@
 """From a batch to named loss terms, for each kind of training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -77,6 +77,32 @@ class CrossEntropyTerms:
         if self.crf is not None:
             terms["constrain"] = constrain_loss(floored_softmax(logits), self.crf.log_probs(batch["images"], logits))
         return terms
+
+
+class MultiScaleTerms:
+    """Cross-entropy of a `MultiScale` network: at each scale, on targets nearest-sampled to its grid, and on the maximum
+    over the scales, all of weight 1 (Chen et al. 2016, their released training of DeepLab-v2)."""
+
+    def __init__(self, scales: Sequence[float]) -> None:
+        self.names = [*(f"cross_entropy_at_{scale:g}" for scale in scales), "cross_entropy"]
+        self.weights: Mapping[str, float] = dict.fromkeys(self.names, 1.0)
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        terms = {}
+        for name, logits in zip(self.names, network(batch["images"]), strict=True):
+            targets = sampled(batch["targets"], *logits.shape[2:])
+            known = average((targets != IGNORE_INDEX).sum().float()).clamp(min=1 / launch.processes())
+            terms[name] = cross_entropy_loss(logits.float(), targets, IGNORE_INDEX, known)
+        return terms
+
+
+def sampled(targets: Tensor, height: int, width: int) -> Tensor:
+    """(B, h, w) → (B, height, width): the nearest cell's class, corners aligned."""
+    rows, columns = (
+        torch.linspace(0, own - 1, wanted, dtype=torch.float64).round().long().to(targets.device)
+        for own, wanted in zip(targets.shape[1:], (height, width), strict=True)
+    )
+    return targets[:, rows][:, :, columns]
 
 
 class SecTerms:

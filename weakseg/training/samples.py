@@ -49,6 +49,9 @@ class ClassificationSamples:
     def __len__(self) -> int:
         return len(self.records)
 
+    def classes(self, index: int) -> tuple[int, ...]:
+        return self.records[index].labels
+
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         record, augmentation = self.records[index], self.augmentation
         image = read_record(record)
@@ -80,6 +83,9 @@ class SegmentationSamples:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def classes(self, index: int) -> tuple[int, ...]:
+        return self.records[index].labels
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """images (3, S, S) uint8, targets (h, w) uint8 on the grid, image_labels (C-1,) bool, image_id."""
@@ -120,6 +126,9 @@ class SaliencySamples:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def classes(self, index: int) -> tuple[int, ...]:
+        return ()
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         record = self.records[index]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from weakseg.errors import UserError
 from weakseg.networks.backbone import Backbone
@@ -131,23 +130,6 @@ class DeepLabV2(nn.Module):
 
     def last_layers(self) -> list[nn.Module]:
         return [self.aspp]
-
-
-def multi_scale_logits(network: nn.Module, images: Tensor, scales: Sequence[float] = (0.5, 0.75, 1.0)) -> Tensor:
-    """DeepLab-v2's multi-scale inputs: the maximum of the logits over rescaled photos, on one grid.
-
-    images (B, 3, H, W) → (B, C, h, w), the grid of scale 1. Cells stay on pixels: corners are aligned both
-    ways.
-    """
-    full: Tensor = network(images)
-    fused = full
-    for scale in scales:
-        if scale != 1.0:
-            size = [1 + round((side - 1) * scale) for side in images.shape[-2:]]
-            smaller = functional.interpolate(images, size, mode="bilinear", align_corners=True)
-            logits = functional.interpolate(network(smaller), full.shape[-2:], mode="bilinear", align_corners=True)
-            fused = torch.maximum(fused, logits)
-    return fused
 
 
 def load_torchvision_resnet101(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
