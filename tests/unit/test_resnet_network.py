@@ -10,7 +10,7 @@ from torchvision.models import ResNet, resnet101
 
 from weakseg.errors import UserError
 from weakseg.networks.backbones.resnet import ASPP, DeepLabV2, ResNet101Backbone
-from weakseg.networks.multi_scale import MultiScale
+from weakseg.networks.heads import MultiScale
 from weakseg.networks.weights import read_state_dict
 from weakseg.training.optimization import parameter_groups
 

@@ -1,6 +1,5 @@
 from .batch_norm import fold_batch_norm as fold_batch_norm, is_batch_norm as is_batch_norm
-from .heads import Classifier as Classifier
-from .multi_scale import MultiScale as MultiScale
+from .heads import Classifier as Classifier, MultiScale as MultiScale
 from .registry import (
     build_classifier as build_classifier,
     build_segmenter as build_segmenter,
