@@ -16,7 +16,7 @@ from weakseg.files import read_text, write_text
 from weakseg.runtime import NAME, arguments, run
 from weakseg.settings import read_params
 
-HERE = "ablations/"
+EVERY_ROWS = ("data/manifest.csv", "data/classes.txt", "data/ground_truth.zip")
 OWN_VARIABLES = ("DVC_STAGE", "DVC_ROOT")  # which DVC gives to this stage; another DVC must not take them for its own
 
 
@@ -28,7 +28,8 @@ def main() -> None:
     problems = [*wrong_rows(rows, paths.params[0], paths.rows)]
     if problems:
         raise UserError(f"{paths.rows}:\n  " + "\n  ".join(problems))
-    stale = [*stale_inputs(used_paths(rows), read_locked(Path("dvc.lock")), dvc_status())]
+    used = {*used_paths(rows, read_yaml(paths.rows.with_name("dvc.yaml"))["stages"])}
+    stale = [*stale_inputs(used, read_locked(Path("dvc.lock")), dvc_status())]
     if stale:
         raise UserError(
             "rows start from results of the main pipeline, and these are not up to date with its params.yaml and code; "
@@ -39,13 +40,17 @@ def main() -> None:
 
 def read_rows(path: Path) -> dict[str, dict[str, Any]]:
     """The entries of each section. Raises UserError for a file of another shape."""
-    try:
-        rows = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    rows = read_yaml(path)
     if not isinstance(rows, dict) or not all(isinstance(entries, dict) for entries in rows.values()):
         raise UserError(f"{path}: must hold sections of rows, each with its `changes`")
     return rows
+
+
+def read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
 
 
 def wrong_rows(rows: Any, params: str, file: Path) -> Iterator[str]:
@@ -65,17 +70,15 @@ def wrong_rows(rows: Any, params: str, file: Path) -> Iterator[str]:
                 yield f"{key}: {error}"
 
 
-def used_paths(rows: Any) -> set[str]:
-    """The main pipeline's files that rows name, and those that every row starts from."""
-    values = (
-        value
-        for entries in rows.values()
-        for row in entries.values()
-        if isinstance(row, dict)
-        for value in row.values()
-    )
-    named = {value for value in values if isinstance(value, str) and "/" in value and not value.startswith(HERE)}
-    return {"data/manifest.csv", "data/classes.txt", "data/ground_truth.zip"} | named
+def used_paths(rows: Any, stages: Any) -> Iterator[str]:
+    """The main pipeline's files and folders that the rows' stages depend on."""
+    for stage in stages.values():
+        entries = rows.get(str(stage.get("foreach", "")).strip("${}"), {"": {}})
+        for dep in stage.get("do", stage)["deps"]:
+            for row in entries.values():
+                path = re.sub(r"\$\{item\.(\w+)\}", lambda found, row=row: str(row.get(found[1], "")), dep)
+                if path.startswith("../"):
+                    yield path.removeprefix("../")
 
 
 def read_locked(path: Path) -> dict[str, list[str]]:
@@ -95,12 +98,11 @@ def dvc_status() -> dict[str, Any]:
 
 
 def stale_inputs(used: set[str], locked: dict[str, list[str]], status: dict[str, Any]) -> Iterator[str]:
+    """What is not there at all is DVC's to say, but for what every row starts from."""
     made_by = {out: stage for stage, outs in locked.items() for out in outs}
-    for path in sorted(used):
-        stage = made_by.get(path)
-        if stage is None:
-            yield f"{path}: was not made yet"
-        elif stage in status:
+    yield from (f"{path}: was not made yet" for path in EVERY_ROWS if path not in made_by)
+    for path, stage in sorted(made_by.items()):
+        if stage in status and any(path == one or path.startswith(f"{one}/") for one in used):
             yield f"{path}: stage {stage} has changed"
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_repo import Repo, stages_run
+
+from tests.pipeline.tiny_repo import Repo, stages_run
 
 PATIENCE_SECONDS = 240  # on a busy machine
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_repo import Repo
+
+from tests.pipeline.tiny_repo import Repo
 
 
 def spoil_data(voc: Path) -> list[str]:

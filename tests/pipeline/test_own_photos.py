@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_repo import Repo, copy_repository, tiny_params, write_params
 
+from tests.pipeline.tiny_repo import Repo, copy_repository, tiny_params, write_params
 from tests.profile_cases import settings_of
 from weakseg.datasets.label_files import read_annotation
 from weakseg.toy.drawn_set import write_toy

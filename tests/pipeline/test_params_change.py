@@ -17,8 +17,8 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo as DvcRepo
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
-from tiny_repo import EXPERIMENTS, Repo, tiny_params, write_params
 
+from tests.pipeline.tiny_repo import EXPERIMENTS, Repo, tiny_params, write_params
 from weakseg.errors import UserError
 from weakseg.settings.profiles import validated
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, STEPS, Repo, stages_run, tiny_params
 
+from tests.pipeline.tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, STEPS, Repo, stages_run, tiny_params
 from weakseg import load_segmenter
 from weakseg.files.archives import ArrayArchive, ImageArchive
 from weakseg.files.class_names import read_class_names

@@ -3,8 +3,8 @@
 import math
 
 import yaml
-from tiny_repo import EXPERIMENTS, STEPS, Repo, stages_run
 
+from tests.pipeline.tiny_repo import EXPERIMENTS, STEPS, Repo, stages_run
 from tests.profile_cases import ROOT
 
 ROW = [f"{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
-from tiny_repo import Repo, stages_run
+
+from tests.pipeline.tiny_repo import Repo, stages_run
 
 CUE_STAGES = {"prepare", "train_classifier@seeder", "train_classifier@classifier", "make_cams@seeder", "make_cams@classifier", "make_cues"}  # fmt: skip
 

@@ -37,7 +37,7 @@ from weakseg.training.checkpoints import Checkpoints
 from weakseg.training.parallel import batch_shares, data_parallel
 from weakseg.training.progress import Progress
 from weakseg.training.run import Run
-from weakseg.training.sampling import Batch, Positions, SampleSource
+from weakseg.training.sampling import Batch, Positions, SampleSource, as_tensors, stacked
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -59,7 +59,7 @@ def train(
     optimizer = build_optimizer(network, settings)
     state = _restore(run, checkpoints, network, optimizer, device)
     model = compiled(data_parallel(network, device))
-    with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step, device))) as batches:
+    with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step), device)) as batches:
         progress = with_progress(batches, run.name, settings.steps, "step", start=state.step)
         for batch in progress:
             terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
@@ -91,7 +91,7 @@ def _decided(
     return agreed(due), agreed(stop.requested)
 
 
-def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> DataLoader[Batch]:
+def _loader(source: SampleSource, run: Run, step: int) -> DataLoader[Batch]:
     batch_size, workers = run.settings.batch_size, min(worker_count(), 8)
     positions = Positions(
         source, run.random_seed, step * batch_size, run.settings.steps * batch_size, run.settings.sampling
@@ -100,13 +100,13 @@ def _loader(source: SampleSource, run: Run, step: int, device: torch.device) -> 
         positions,
         batch_sampler=batch_shares(batch_size, run.settings.steps - step, run.name),
         num_workers=workers,
-        pin_memory=device.type == "cuda",
+        collate_fn=stacked,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_the_loop,
     )
 
 
-def _batches(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
+def _batches(loader: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
     """The loader's batches; what a worker complains or dies of is told without the traceback that torch puts around it.
 
     The workers end with this generator. torch ends them when its iterator is freed, but an error on its way up keeps
@@ -114,7 +114,8 @@ def _batches(loader: Iterable[Batch]) -> Generator[Batch, None, None]:
     """
     iterator = iter(loader)
     try:
-        yield from iterator
+        for arrays in iterator:
+            yield as_tensors(arrays, pinned=device.type == "cuda")
     except UserError as error:
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
     except RuntimeError as error:

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from weakseg.errors import UserError
@@ -96,3 +98,21 @@ class Permutations:
         if name not in self._kept or self._kept[name][0] != seed:
             self._kept[name] = seed, np.random.default_rng(seed).permutation(count)
         return self._kept[name][1]
+
+
+def stacked(samples: Sequence[Batch]) -> dict[str, Any]:
+    """The samples as one batch of arrays and lists, which travel to the training through a pipe.
+
+    Tensors would go by way of /dev/shm, of which a container has 64 MB.
+    """
+    return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    return np.stack([value.numpy() for value in values]) if isinstance(values[0], Tensor) else list(values)
+
+
+def as_tensors(arrays: dict[str, Any], pinned: bool) -> Batch:
+    """What `stacked` made as tensors on the CPU, for a GPU in memory from which it copies while the host goes on."""
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items() if isinstance(value, np.ndarray)}
+    return {**arrays, **({name: value.pin_memory() for name, value in tensors.items()} if pinned else tensors)}

@@ -1,4 +1,4 @@
-"""The pipeline run once on tiny drawn data, for all tests of this folder to look at or to copy."""
+"""The pipeline run once on tiny drawn data, for all tests to look at or to copy."""
 
 import os
 import shutil
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_repo import Repo, copy_repository, tiny_params, write_params
+
+from tests.pipeline.tiny_repo import Repo, copy_repository, tiny_params, write_params
 
 
 @pytest.fixture(scope="session")
