@@ -36,7 +36,17 @@ def link_or_copy(source: str, target: str) -> None:
 @pytest.fixture
 def repo(pristine: Repo, tmp_path: Path) -> Iterator[Repo]:
     """A copy of the finished repository to change."""
+    yield from _copy(pristine, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ours(pristine: Repo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
+    """One copy for all tests of a file, each of which changes things of its own."""
+    yield from _copy(pristine, tmp_path_factory.mktemp("ours"))
+
+
+def _copy(pristine: Repo, base: Path) -> Iterator[Repo]:
     for name in ("repo", "home"):
-        shutil.copytree(pristine.folder.parent / name, tmp_path / name, symlinks=True, copy_function=link_or_copy)
-    yield Repo(tmp_path / "repo")
-    shutil.rmtree(tmp_path)
+        shutil.copytree(pristine.folder.parent / name, base / name, symlinks=True, copy_function=link_or_copy)
+    yield Repo(base / "repo")
+    shutil.rmtree(base)
