@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake ends in, and mistakes gathered so that a user sees all of them at once."""
+"""The one exception that reports a user's mistake, and a way to collect mistakes and report all of them at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ MAX_LISTED = 50
 
 
 class UserError(Exception):
-    """Something the user can mend; the message names the file or params key and says what to do."""
+    """A problem that the user can fix; the message names the file or params key and says what to do."""
 
 
 class Problems:
-    """What is wrong with a data set, gathered to be told in one UserError."""
+    """Problems of a data set, collected and reported in one UserError."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -21,18 +21,18 @@ class Problems:
 
     @contextmanager
     def collect(self) -> Iterator[None]:
-        """Takes a UserError of its body as one more problem, and goes on."""
+        """Records a UserError raised in its body as one more problem, and continues."""
         try:
             yield
         except UserError as error:
             self.add(str(error))
 
     def raise_any(self, subject: str) -> None:
-        """Raises one UserError that lists all problems (the first 50 in full); nothing where there are none."""
+        """Raises one UserError that lists all problems (the first 50 in full), if there are any."""
         count = len(self.found)
         if not count:
             return
         more = [f"... and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
         lines = "".join(f"\n  {line}" for line in self.found[:MAX_LISTED] + more)
         noun = "problem" if count == 1 else "problems"
-        raise UserError(f"{subject}: {count} {noun}; nothing was written. Mend them and run again:{lines}")
+        raise UserError(f"{subject}: {count} {noun}; nothing was written. Fix them and rerun:{lines}")

@@ -115,7 +115,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(repo: Repo, vict
     run.kill(victim)
     assert not (repo.folder / "models" / "saliency" / "model.json").exists()
     assert half_done(repo)[-1].endswith(f".{saved:08d}.pt")
-    ends_as_uninterrupted(repo, "train_saliency", f"models/saliency: going on from step {saved}")
+    ends_as_uninterrupted(repo, "train_saliency", f"models/saliency: resuming from step {saved}")
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def test_a_full_disk_is_told_and_what_a_batch_stage_has_made_is_kept(repo: Repo)
     told = on_a_full_disk(repo, command, room_kib=20)
     (part,) = half_done(repo)
     assert (
-        f"stages.predict_saliency: checkpoints/{part}: cannot be written (File too large); what was done is kept"
+        f"stages.predict_saliency: checkpoints/{part}: cannot be written (File too large); finished photos are kept"
         in told
     )
     assert (repo.folder / "data" / "saliency.zip").read_bytes() == before
     again = repo.call("bash", "-c", f"exec python -m stages.{command}")
     assert again.returncode == 0 and re.search(
-        r"data/saliency\.zip: [0-9]+ of 24 photos were done; going on", again.stderr
+        r"data/saliency\.zip: [0-9]+ of 24 photos are done; resuming", again.stderr
     )
     assert (repo.folder / "data" / "saliency.zip").read_bytes() == before
 

@@ -70,7 +70,7 @@ def write_bad(root: Path) -> dict[str, str]:
     (root / "folder.jpg").mkdir()
     return {
         "size": "masks/size.png: has 16x24 px, its photo 24x16 px", "id": "masks/id.png: has class ids 9",
-        "colour": "masks/colour.png: is a picture of mode RGB", "cut": "cut.jpg: cannot be decoded",
+        "colour": "masks/colour.png: has mode RGB", "cut": "cut.jpg: cannot be decoded",
         "empty": "empty.jpg: is empty (0 bytes)", "text": "text.jpg: is no readable", "bomb": "bomb.png: claims",
         "loop": "loop.jpg: no such file", "dot": "dot.png: has 1x1 px", "folder": "folder: no photo of this name",
         "nosuch": "nosuch: no photo of this name", "../../x": "id '../../x' is a path", "unicorn": "unknown class 'unicorn'",

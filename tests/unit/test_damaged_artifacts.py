@@ -55,7 +55,7 @@ def test_pickled_objects_are_refused_and_never_run(tmp_path: Path) -> None:
 def test_entries_that_name_other_folders_are_refused(tmp_path: Path, name: str, archive: Callable[[Path], Any]) -> None:
     folder = tmp_path / "inner"
     write_arrays(folder / "x.npz", [("a", np.arange(5)), (name, np.arange(3))])
-    with pytest.raises(UserError, match=r"x\.npz: entry .* names a place outside the archive; refused"):
+    with pytest.raises(UserError, match=r"x\.npz: entry .* points outside the archive; refused"):
         archive(folder / "x.npz")
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["inner", "inner/x.npz"]
 

@@ -213,7 +213,7 @@ def test_every_fault_is_told_in_one_message(tmp_path: Path) -> None:
         f"{photos}/cut.jpg: cannot be decoded", f"{photos}/zero.jpg: is empty",
         f"{masks}/size.png: has 13x10 px, its photo 12x10", f"{masks}/ids.png: has class ids 21, 254; allowed are 0..20",
         "unlabelled: no labels (its mask has no object)", f"lost: no photo of this name below {root}",
-        f"{masks}/colour.png: is a picture of mode RGB", f"{masks}/badmask.png: is no readable PNG",
+        f"{masks}/colour.png: has mode RGB", f"{masks}/badmask.png: is no readable PNG",
         f"{root}/Annotations/xml.xml: cannot be read", f"{root}/Annotations/unknown.xml: unknown class 'unicorn'",
         f"{photos}/tiny.jpg: has 1x1 px", f"{photos}/loop.jpg: no such file",
         f"{train_list}, line 16: id 'good0' stands already on line 1", f"{train_list}, line 17: id '../../x' is a path",

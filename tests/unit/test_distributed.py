@@ -171,7 +171,7 @@ def test_two_processes_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytes
     assert len(written) == 14
     assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == written
     assert job.stderr.count("peak memory") == 1
-    assert f"{left.name} is not used; starting afresh" in job.stderr
+    assert f"{left.name} is not used; starting over" in job.stderr
     assert list(left.parent.iterdir()) == []
 
 

@@ -140,7 +140,7 @@ def test_a_killed_process_ends_the_job_which_can_go_on_even_on_two_machines(alon
     machines |= {"PET_RDZV_ENDPOINT": f"localhost:{port}", "WEAKSEG_LAUNCH": str(twice)}
     job = start(tmp_path, "go on", module=__name__, **machines)
     assert job.returncode == 0, job.stderr
-    assert "going on from step 10" in job.stderr
+    assert "resuming from step 10" in job.stderr
     ours, theirs = (losses_in(folder / "cross_entropy.csv") for folder in (alone, tmp_path))
     np.testing.assert_allclose(theirs, ours, rtol=1e-5)
     assert (tmp_path / "cross_entropy.pt").exists()

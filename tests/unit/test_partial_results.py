@@ -100,7 +100,7 @@ def test_several_makers_keep_files_of_their_own_and_are_read_together(tmp_path: 
 def test_a_photo_that_was_not_made_is_told(tmp_path: Path) -> None:
     found = partial(tmp_path)
     found.append("1-of-1", results(IDS[:3]))
-    with pytest.raises(UserError, match=r"data/made\.v1/x\.npz: photo3 was not made; run the stage again"):
+    with pytest.raises(UserError, match=r"data/made\.v1/x\.npz: photo3 was not computed; rerun the stage"):
         list(found.entries(IDS, found.done()))
 
 
@@ -172,7 +172,7 @@ def test_other_settings_know_nothing_of_it_and_say_so(tmp_path: Path, capfd: pyt
     other.append("1-of-1", results(IDS[:1]))
     other.tell_of_others()
     told = capfd.readouterr().err
-    assert told == f"data/made.v1/x.npz: settings, inputs or code changed, {name} is not used; starting afresh\n"
+    assert told == f"data/made.v1/x.npz: settings, inputs or code changed, {name} is not used; starting over\n"
     assert list(partial(tmp_path).done()) == IDS[:8]  # it is still there, should they come back
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_and_keeps_what_was_done(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
     try:
         with pytest.raises(
-            UserError, match=r"1-of-1\.part: cannot be written \(File too large\); what was done is kept"
+            UserError, match=r"1-of-1\.part: cannot be written \(File too large\); finished photos are kept"
         ):
             partial(tmp_path).append("1-of-1", results(IDS))
     finally:

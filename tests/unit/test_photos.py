@@ -257,7 +257,7 @@ def test_masks_with_foreign_ids_are_refused(tmp_path: Path) -> None:
 
 def test_masks_in_colour_or_other_formats_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
-    with pytest.raises(UserError, match=r"colour\.png: is a picture of mode RGB"):
+    with pytest.raises(UserError, match=r"colour\.png: has mode RGB"):
         read_mask(tmp_path / "colour.png", 21)
     Image.new("L", (4, 4)).save(tmp_path / "mask.jpg")
     with pytest.raises(UserError, match=r"mask\.jpg: is no readable PNG"):

@@ -281,14 +281,14 @@ def killed(folder: Path, optimizer: str, stop_at: str) -> str:
 
 def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     run, optimizer = run_in(tmp_path), "adamw"
-    assert "going on" not in killed(tmp_path, optimizer, "2")  # in step 3: no checkpoint yet
+    assert "resuming" not in killed(tmp_path, optimizer, "2")  # in step 3: no checkpoint yet
     assert saved_steps(run) == []
-    assert "going on" not in killed(tmp_path, optimizer, "9")  # in step 10, of which 8 are saved
+    assert "resuming" not in killed(tmp_path, optimizer, "9")  # in step 10, of which 8 are saved
     assert checkpoint(run)["step"] == 8
-    assert "going on from step 8" in killed(tmp_path, optimizer, "4")  # right after the checkpoint of step 12
-    assert "going on from step 12" in killed(tmp_path, optimizer, "save-2")  # half of step 20's is written
+    assert "resuming from step 8" in killed(tmp_path, optimizer, "4")  # right after the checkpoint of step 12
+    assert "resuming from step 12" in killed(tmp_path, optimizer, "save-2")  # half of step 20's is written
     assert checkpoint(run)["step"] == 16
-    assert "going on from step 16" in killed(tmp_path, optimizer, "6")  # in the last step
+    assert "resuming from step 16" in killed(tmp_path, optimizer, "6")  # in the last step
     assert saved_steps(run) == [16, 20]
     assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
     assert list((tmp_path / "checkpoints").iterdir()) == []  # nor is anything left of the one half written
@@ -352,7 +352,7 @@ def test_another_identity_starts_afresh_and_says_so(tmp_path: Path, capfd: pytes
     message = capfd.readouterr().err
     assert "settings, inputs or code changed" in message
     assert names and all(name in message for name in names)
-    assert "going on" not in message
+    assert "resuming" not in message
     assert list((tmp_path / "checkpoints").iterdir()) == []  # the old ones went once the new result was there
 
 
@@ -389,7 +389,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     assert result_of(run) == result_of(run_in(tmp_path / "uninterrupted"))
     message = capfd.readouterr().err
     assert f"{spoilt.name}: damaged checkpoint" in message and "the one before is tried" in message
-    assert "going on from step 4" in message
+    assert "resuming from step 4" in message
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -151,7 +151,7 @@ def test_killed_it_goes_on_with_what_was_not_done(kind: str, tmp_path: Path) -> 
 def test_what_was_done_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     interrupted(tmp_path)
     write(tmp_path)
-    assert capfd.readouterr().err == f"{tmp_path}/made/arrays: 8 of 12 photos were done; going on\n"
+    assert capfd.readouterr().err == f"{tmp_path}/made/arrays: 8 of 12 photos are done; resuming\n"
 
 
 def test_worker_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_what_the_results_depend_on_starts_it_afresh_and_says_so(
     whole = write(tmp_path, one=Task(), depends_on=[2 if what == "setting" else 1])
     assert made == IDS
     told = capfd.readouterr().err
-    assert f"/made/arrays: settings, inputs or code changed, {left} is not used; starting afresh" in told
+    assert f"/made/arrays: settings, inputs or code changed, {left} is not used; starting over" in told
     assert parts(tmp_path) == []
     assert whole == plain(tmp_path)
 
@@ -317,13 +317,13 @@ def test_only_the_first_process_tells(job: Job, tmp_path: Path, capfd: pytest.Ca
     assert capfd.readouterr().err == ""
     job.process(0, 2)
     write(tmp_path)
-    assert "photos were done; going on" in capfd.readouterr().err
+    assert "photos are done; resuming" in capfd.readouterr().err
 
 
 def test_a_share_that_did_not_arrive_is_told(job: Job, tmp_path: Path) -> None:
     """Where the processes' checkpoints folder is not one and the same, say."""
     job.process(0, 2)
-    with pytest.raises(UserError, match="photo6 was not made; run the stage again"):
+    with pytest.raises(UserError, match="photo6 was not computed; rerun the stage"):
         write(tmp_path)
     assert not (tmp_path / "made" / "arrays").exists()
 
@@ -403,7 +403,7 @@ def test_what_is_no_shard_is_refused(text: str, tmp_path: Path, monkeypatch: pyt
     shard(monkeypatch, text)
     with pytest.raises(UserError) as caught:
         write(tmp_path)
-    assert str(caught.value) == f"WEAKSEG_SHARD: {text!r} is no shard; say 1/8 to 8/8 for eight of them"
+    assert str(caught.value) == f"WEAKSEG_SHARD: {text!r} is not a shard; use 1/8 to 8/8 for eight of them"
     assert made == [] and parts(tmp_path) == []
 
 

@@ -1,8 +1,8 @@
-"""The one call that a batch stage makes: what is done to one photo becomes an archive of all.
+"""The one call that a batch stage makes: from what is done to one photo to an archive of all.
 
 Photos are shared out over the processes of a torchrun job or over shards (WEAKSEG_SHARD=2/8, for job arrays); what an
-interrupted run has done is skipped; the rest goes through CPU workers or, with a network on a GPU, in batches. The
-archive is written whole, in order, with the same bytes whoever made which photo.
+interrupted run has finished is skipped; the rest goes through CPU workers or, with a network on a GPU, in batches. The
+archive is written whole, in order, with the same bytes whichever process computed which photo.
 """
 
 import os
@@ -34,8 +34,8 @@ def write_archive(
 ) -> None:  # fmt: skip
     """Write `out` (.npz or .zip) from what `one` makes of each record.
 
-    one: a function of a record that can be sent to worker processes, or a `NetworkTask`; a photo's result must not
-    depend on other photos. stored: that result as the archive has it, an image (`<image_id>.png`) or named arrays.
+    one: a picklable function of a record, or a `NetworkTask`; a photo's result must not
+    depend on other photos. stored: that result as the archive stores it: an image (`<image_id>.png`) or named arrays.
     depends_on, files: the settings and input files that the results depend on besides the code; partial results of
     others are not used.
     """
@@ -56,7 +56,7 @@ def write_archive(
 
 def _tell(out: Path, done: int, total: int, partial: PartialResults) -> None:
     if is_first() and done:
-        print(f"{out}: {done} of {total} photos were done; going on", file=sys.stderr)
+        print(f"{out}: {done} of {total} photos are done; resuming", file=sys.stderr)
     elif is_first():
         partial.tell_of_others()
 
@@ -70,7 +70,7 @@ def _results(one: Any, records: Sequence[Any], description: str) -> Iterator[Any
 
 
 def _join(out: Path, records: Sequence[Any], partial: PartialResults) -> None:
-    """The first process writes the archive once all have come here; a shard of a job array leaves that to a later run."""
+    """The first process writes the archive once all are here; a shard of a job array leaves that to a later run."""
     if _shard() is not None:
         told = f"{out}: shard {os.environ['WEAKSEG_SHARD']} is done; run the stage without WEAKSEG_SHARD to join all"
         print(told, file=sys.stderr)
@@ -90,26 +90,26 @@ def _meet() -> None:
 
 
 def _encoded(image_id: str, made: Made) -> Entries:
-    """A photo's result as an archive holds it."""
+    """A photo's result as an archive stores it."""
     if isinstance(made, Image.Image):
         return [(f"{image_id}.png", png_bytes(made))]
     return [(f"{name}.npy", npy_bytes(array)) for name, array in made]
 
 
 def _own_share() -> tuple[int, int]:
-    """Which part of how many this process makes."""
+    """Which part of how many this process computes."""
     shard = _shard()
     return shard if shard is not None else (launch.rank(), launch.processes())
 
 
 def _shard() -> tuple[int, int] | None:
-    """WEAKSEG_SHARD=i/n, i from 1 to n; None where it is not set. Raises UserError for anything else."""
+    """WEAKSEG_SHARD=i/n, i from 1 to n; None if it is not set. Raises UserError for anything else."""
     text = os.environ.get("WEAKSEG_SHARD")
     if not text:
         return None
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"WEAKSEG_SHARD: {text!r} is no shard; say 1/8 to 8/8 for eight of them")
+        raise UserError(f"WEAKSEG_SHARD: {text!r} is not a shard; use 1/8 to 8/8 for eight of them")
     if launch.processes() > 1:
         raise UserError("WEAKSEG_SHARD is for independent runs; unset it or torchrun's variables (PET_…)")
     return int(found[1]) - 1, int(found[2])

@@ -1,9 +1,9 @@
-"""Results of a batch stage, kept one by one as they are made: an interrupted run goes on with what is not done.
+"""Results of a batch stage, saved one by one as they are computed: an interrupted run resumes with what is missing.
 
-They wait in files beside the training checkpoints, named by an identity (`runtime.identity_of`) and by who makes them:
+They are kept in files beside the training checkpoints, named by an identity (`runtime.identity_of`) and their writer:
 each process of a job and each shard appends to a file of its own. A photo's result is one frame with a checksum, so it
-is there in whole or not at all. The archive is written from these files, in the photos' order, so its bytes do not
-depend on who made which photo, nor on interruptions.
+is whole or absent. The archive is written from these files, in the photos' order, so its bytes depend neither on which
+process computed which photo nor on interruptions.
 """
 
 import glob
@@ -25,7 +25,7 @@ _ENTRY = struct.Struct("<II")  # length of the name, length of the content
 
 
 class _Place(NamedTuple):
-    """Where a photo's payload stands."""
+    """Where a photo's payload is."""
 
     path: Path
     start: int
@@ -33,19 +33,18 @@ class _Place(NamedTuple):
 
 
 class PartialResults:
-    """What has been made so far of the archive `out` under one identity, by whoever works on it."""
+    """What has been computed so far for the archive `out` under one identity, by all its writers."""
 
     def __init__(self, folder: Path, out: Path, identity: str) -> None:
         self.folder, self.name, self.identity = folder, out.as_posix(), identity[:16]
 
     def done(self) -> dict[str, _Place]:
-        """Photos that are done, by id: from all files of this identity, up to the first frame that is not sound."""
+        """Finished photos by id: from all files of this identity, each up to its first damaged frame."""
         return {image_id: place for path in self._files(self.identity) for image_id, place in _frames(path)}
 
     def append(self, maker: str, results: Iterable[tuple[str, Entries]]) -> None:
-        """Keep each result as it comes, under the name of its maker, such as `2-of-8`.
-
-        Raises UserError where the file cannot be written; what was done is kept.
+        """Save each result as it comes, in the file of its writer, such as `2-of-8`. Raises UserError if the file
+        cannot be written; finished photos are kept.
         """
         path = self.folder / f"{self._file_name}.{self.identity}.{maker}.part"
         try:
@@ -55,35 +54,37 @@ class PartialResults:
                 for image_id, entries in results:
                     _append(file, image_id, entries)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror or error}); what was done is kept") from error
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror or error}); finished photos are kept"
+            ) from error
 
     def entries(self, image_ids: Iterable[str], done: Mapping[str, _Place]) -> Iterator[tuple[str, bytes]]:
-        """Names and contents of these photos' results, in order; raises UserError for one that is not there."""
+        """Names and contents of these photos' results, in order; raises UserError if one is missing."""
         files: dict[Path, IO[bytes]] = {}
         with ExitStack() as stack:
             for image_id in image_ids:
                 place = done.get(image_id)
                 if place is None:
-                    raise UserError(f"{self.name}: {image_id} was not made; run the stage again")
+                    raise UserError(f"{self.name}: {image_id} was not computed; rerun the stage")
                 if place.path not in files:
                     files[place.path] = stack.enter_context(open(place.path, "rb"))
                 yield from _unpacked(_content(files[place.path], place))
 
     def remove(self) -> None:
-        """Once the archive is written: also what other identities left."""
+        """Once the archive is written; also removes what other identities left."""
         for path in self._files("*"):
             path.unlink(missing_ok=True)
 
     def tell_of_others(self) -> None:
-        """Say which files of other identities are not used."""
+        """Report which files of other identities are not used."""
         for path in self._files("*"):
             if path.name.split(".")[-3] != self.identity:
-                told = f"{self.name}: settings, inputs or code changed, {path.name} is not used; starting afresh"
+                told = f"{self.name}: settings, inputs or code changed, {path.name} is not used; starting over"
                 print(told, file=sys.stderr)
 
     @property
     def _file_name(self) -> str:
-        """Long names are cut: file systems take 255 bytes."""
+        """Long names are cut: file systems allow 255 bytes."""
         name = self.name.replace("/", "-")
         return name if len(name.encode()) <= 100 else hashlib.sha256(name.encode()).hexdigest()[:32]
 
@@ -97,16 +98,16 @@ def _append(file: IO[bytes], image_id: str, entries: Entries) -> None:
         _ENTRY.pack(len(key.encode()), len(content)) + key.encode() + content for key, content in entries
     )
     file.write(_FRAME.pack(len(name), len(payload), zlib.crc32(payload, zlib.crc32(name))) + name + payload)
-    file.flush()  # into the system's hands, which a kill does not reach
+    file.flush()  # to the operating system, where a kill does not reach it
 
 
 def _frames(path: Path) -> Iterator[tuple[str, _Place]]:
-    """The photos of one file up to the first frame that a kill, a full disk or a power cut left damaged."""
+    """The photos of one file, up to the first frame that was damaged by a kill, a full disk or a power cut."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         while len(header := file.read(_FRAME.size)) == _FRAME.size:
             name_length, length, checksum = _FRAME.unpack(header)
-            if not name_length or file.tell() + name_length + length > size:  # zeros; a header that asks for gigabytes
+            if not name_length or file.tell() + name_length + length > size:  # zeros, or a header asking for gigabytes
                 return
             name, payload = file.read(name_length), file.read(length)
             if zlib.crc32(payload, zlib.crc32(name)) != checksum:

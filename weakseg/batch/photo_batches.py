@@ -20,10 +20,9 @@ Result = TypeVar("Result")
 
 
 def through_network(task: NetworkTask[Result], records: Sequence[Record], description: str) -> Iterator[Result]:
-    """One result for each photo, in order, with a progress bar.
-
-    On a CPU every photo goes alone through a network of one thread, in WEAKSEG_WORKERS processes: that is faster than
-    several threads at one photo, and nothing depends on their number. On a GPU, `records` are whole windows.
+    """One result per photo, in order, with a progress bar. On a CPU each photo goes through a single-threaded network
+    alone, in WEAKSEG_WORKERS processes: faster than several threads per photo, and independent of their number. On a
+    GPU, `records` are whole windows.
     """
     device = pick_device()
     if device.type == "cpu":
@@ -43,9 +42,8 @@ def in_batches(
     together: Callable[[list[Item]], Sequence[Result]],
     batch_size: int,
 ) -> Iterator[Result]:
-    """The results of `together` for items of equal size, `batch_size` at most, in the items' order.
-
-    Partners are looked for among four batches' worth of items, which is also what is held.
+    """The results of `together` for items of equal size, at most `batch_size` at a time, in the items' order. Up to
+    four batches' worth of items are held to find partners of equal size.
     """
     rest = iter(items)
     while window := list(islice(rest, 4 * batch_size)):
@@ -65,7 +63,7 @@ _loaded: list[tuple[NetworkTask[Any], nn.Module]] = []  # of this process: the l
 
 def _alone(task: NetworkTask[Result], record: Record) -> Result:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in any worker, where this is the only process
+    torch.set_num_threads(1)  # as in any worker, also if this is the only process
     try:
         if not _loaded or _loaded[0][0] != task:
             _loaded[:] = [(task, to_device(task.network(), torch.device("cpu")))]

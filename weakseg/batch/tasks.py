@@ -1,4 +1,4 @@
-"""What a batch stage does to photos with a network. No torch here, which other batch stages do without."""
+"""What a batch stage does to photos with a network. Does not import torch, which other batch stages do without."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH_SIZE = 16
-WINDOW = 4 * BATCH_SIZE  # photos of consecutive places among which partners of equal size are looked for
+WINDOW = 4 * BATCH_SIZE  # consecutive photos among which partners of equal size are sought
 Result = TypeVar("Result")
 
 
 class NetworkTask(ABC, Generic[Result]):
-    """What to do with photos. It is sent to other processes, so it holds folders and settings, and no network.
-
-    Two tasks are equal where all that they hold is (a frozen dataclass).
+    """What to do with photos. It is sent to other processes, so it holds folders and settings, not the network. A
+    frozen dataclass: tasks with equal contents are equal.
     """
 
     @abstractmethod
@@ -28,13 +27,13 @@ class NetworkTask(ABC, Generic[Result]):
 
     @abstractmethod
     def size(self, image: Photo) -> Hashable:
-        """Photos that are equal in this may go through the network together."""
+        """Photos with equal keys may go through the network together."""
 
     @abstractmethod
     def results(
         self, network: "nn.Module", records: Sequence[Record], images: Sequence[Photo], device: "torch.device"
     ) -> Sequence[Result]:
-        """Of photos equal in size; each must depend on its own photo alone."""
+        """For photos of equal size; each result must depend on its own photo alone."""
 
     @property
     def device_kind(self) -> str:
@@ -44,6 +43,6 @@ class NetworkTask(ABC, Generic[Result]):
 
 
 def window_size(task: object) -> int:
-    """How many photos must be made together. On a GPU their number in a batch changes last digits, so batches are cut
-    from fixed windows of the manifest, whatever the number of processes, and however often a run was interrupted."""
+    """How many photos must be computed together. On a GPU the size of a batch changes the last digits, so batches are
+    cut from fixed windows of the manifest, whatever the number of processes and interruptions."""
     return WINDOW if isinstance(task, NetworkTask) and task.device_kind != "cpu" else 1

@@ -27,7 +27,7 @@ def map_images(function: Callable[[Item], Result], items: Iterable[Item], descri
     """`function(item)` for each item, in the items' order, with a progress bar.
 
     `function` must be importable (a module's function or a `functools.partial` of one) and its result must not depend
-    on other items: then nothing depends on WEAKSEG_WORKERS. At most four results a worker are held at a time.
+    on other items: then nothing depends on WEAKSEG_WORKERS. At most four results per worker are held at a time.
     """
     workers = worker_count()
     results = map(function, items) if workers <= 1 else _in_processes(function, items, workers)
@@ -39,7 +39,7 @@ def read_ahead(
 ) -> Iterator[tuple[Item, Result]]:
     """(item, `function(item)`) in order, with a progress bar, read by two threads while the caller computes.
 
-    For reading and decoding photos, which leaves Python's lock; four results at most are held.
+    For reading and decoding photos, which releases Python's lock; at most four results are held.
     """
     with ThreadPoolExecutor(2, "read-ahead") as threads:
         results = _in_order(threads, lambda item: (item, function(item)), items, 4)
@@ -59,13 +59,12 @@ def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], wor
                 resources.note(used)
                 yield result
         except BrokenProcessPool:
-            raise UserError("a worker process died (out of memory?); lower WEAKSEG_WORKERS and run again") from None
+            raise UserError("a worker process died (out of memory?); lower WEAKSEG_WORKERS and rerun") from None
 
 
 def _start_server(context: multiprocessing.context.ForkServerContext) -> None:
-    """Start what workers are forked from, with the modules of this process, and with one thread for each library.
-
-    Several threads of a matrix product in each of as many processes wait for each other most of the time.
+    """Start the server that workers are forked from, with this process's modules and one thread per library. With
+    several threads in each of several processes, matrix products spend most of their time waiting for each other.
     """
     context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "weakseg"])
     before = {name: os.environ.get(name) for name in ONE_THREAD}

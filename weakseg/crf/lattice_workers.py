@@ -89,7 +89,7 @@ class _Worker:
         if len(reply) < scores.nbytes:
             raise UserError(
                 f"a CRF worker process ended (exit code {self.close()}; -9 is most often out of memory): its "
-                "message, if any, is above; set the environment variable WEAKSEG_WORKERS lower and run again"
+                "message, if any, is above; set the environment variable WEAKSEG_WORKERS lower and rerun"
             )
         return np.frombuffer(reply, np.float32).reshape(scores.shape)
 

@@ -46,7 +46,7 @@ def read_msra_boxes(path: Path | str) -> list[MsraRecord]:
     records = [record for block in blocks if (record := _parse_block(block, seen, problems))]
     if problems:
         listing = "\n  ".join(problems)
-        raise UserError(f"{path}: {len(problems)} faults in the list of boxes; mend them:\n  {listing}")
+        raise UserError(f"{path}: {len(problems)} faults in the list of boxes; fix them:\n  {listing}")
     return records
 
 

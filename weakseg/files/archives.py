@@ -63,7 +63,7 @@ def write_images(path: Path, items: Iterable[tuple[str, Image.Image]]) -> None:
 
 
 def write_entries(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
-    """An archive of entries as they are, by name: of those that `npy_bytes` and `png_bytes` make."""
+    """An archive of the given entries by name, unchanged; `npy_bytes` and `png_bytes` make them."""
     _write_archive(path, entries, zipfile.ZIP_STORED)
 
 
@@ -75,7 +75,7 @@ def png_bytes(image: Image.Image) -> bytes:
 
 @functools.lru_cache(maxsize=32)
 def opened_zip(path: Path, process: int, version: tuple[int, ...]) -> tuple[zipfile.ZipFile, ZipIndex]:
-    """A zip and its index, once in each process: worker processes are handed an archive anew with every photo."""
+    """A zip and its index, opened once per process: worker processes receive the archive again with every photo."""
     try:
         archive = zipfile.ZipFile(path)
         index = ZipIndex(archive.filelist)
@@ -83,9 +83,9 @@ def opened_zip(path: Path, process: int, version: tuple[int, ...]) -> tuple[zipf
         raise UserError(f"{path}: damaged archive ({error})") from None
     archive.filelist.clear()
     archive.NameToInfo.clear()
-    for name in index:  # nothing here unpacks an archive, but who sends `../x` hopes that somebody does
+    for name in index:  # nothing here unpacks archives, but a name such as `../x` is an attempt to escape whoever does
         if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            raise UserError(f"{path}: entry {name!a} names a place outside the archive; refused")
+            raise UserError(f"{path}: entry {name!a} points outside the archive; refused")
     return archive, index
 
 
@@ -128,7 +128,7 @@ class _Archive:
             if info.file_size > MAX_ENTRY_BYTES:
                 raise UserError(f"{self.path}: entry {name} claims {info.file_size} bytes; refused")
             with archive.open(info) as entry:
-                return entry.read(info.file_size)  # without a size it would inflate whatever is there
+                return entry.read(info.file_size)  # without a size, it would inflate everything
         except (*DAMAGED, MemoryError) as error:
             raise UserError(f"{self.path}: entry {name} is damaged ({error})") from None
 

@@ -14,19 +14,19 @@ from typing import IO
 
 from weakseg.errors import UserError
 
-ABANDONED_SECONDS = 24 * 3600  # a temporary file nobody has written to for so long belongs to no running process
+ABANDONED_SECONDS = 24 * 3600  # a temporary file that was not written to for this long belongs to no running process
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.weakseg-tmp")
 _cleared: set[Path] = set()  # folders whose abandoned files this process has removed
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A new file to write to, renamed onto `path` on success and removed on failure.
+    """A new file to write to: renamed to `path` on success, removed on failure.
 
-    Its name cannot be guessed and nothing of that name is followed or overwritten, so that nobody who may write to the
-    folder can direct it elsewhere. What killed processes left in the folder is removed once it is a day old.
+    Its name cannot be guessed, and nothing of that name is followed or overwritten, so nobody with write access to the
+    folder can redirect it. Files that killed processes left behind are removed after a day.
 
-    Raises UserError where the file cannot be written; `path` is unchanged then.
+    Raises UserError if the file cannot be written; `path` is then unchanged.
     """
     path, temporary = Path(path), None
     try:
@@ -38,8 +38,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        with suppress(OSError):  # not every file system can
-            _sync(path.parent)  # so that a power cut does not undo the renaming
+        with suppress(OSError):  # not supported by every file system
+            _sync(path.parent)  # so that a power cut does not undo the rename
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
     finally:
@@ -50,14 +50,14 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill, renamed to `path` on success and removed with all that is in it on failure.
+    """A new folder to fill: renamed to `path` on success, removed with its contents on failure.
 
-    Raises UserError where `path` is there and not empty, which nothing is ever removed from, or cannot be written.
+    Raises UserError if `path` exists and is not empty (nothing in it is ever removed), or cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{_cut(path.name)}.{secrets.token_hex(8)}.weakseg-tmp")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path}: is there already; delete it or name another folder")
+        raise UserError(f"{path}: already exists; delete it or name another folder")
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -71,16 +71,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)  # less the umask: what an ordinary file of the user's gets
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)  # minus the umask: the mode of the user's ordinary files
 
 
 def _cut(name: str) -> str:
-    """At most 200 bytes of the name, since a file system takes 255 with what is added."""
+    """At most 200 bytes of the name: file systems allow 255, suffix included."""
     return name.encode()[:200].decode(errors="ignore")
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """By age: the number of the process that made a file says nothing on another machine or in another container."""
+    """By age: the creating process's id means nothing on another machine or in another container."""
     if folder in _cleared:
         return
     _cleared.add(folder)

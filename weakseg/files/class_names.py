@@ -1,4 +1,4 @@
-"""Class names: one a line, background first, so that the line number is the class id."""
+"""Class names: one per line, background first, so the line number is the class id."""
 
 from collections.abc import Iterable
 from pathlib import Path

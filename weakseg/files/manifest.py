@@ -14,7 +14,7 @@ from weakseg.files.label_masks import IGNORE_INDEX
 from weakseg.files.tables import read_table, write_table
 
 SPLITS = ("train", "val", "test")
-CHECK = "check"  # a column: the row's and all later rows' checksum, so that the first stands for the whole file
+CHECK = "check"  # a column: checksum of the row and all later rows, so the first one covers the whole file
 Row = TypeVar("Row", "Record", "SaliencyRecord")
 
 
@@ -22,8 +22,8 @@ Row = TypeVar("Row", "Record", "SaliencyRecord")
 class Record:
     """One photo of the data set.
 
-    `labels` are the foreground class ids (1..C-1) of its tags; `mask` is empty where there is no ground truth.
-    `sha256` is the photo's, so that a changed photo changes the manifest and thereby all that depends on it.
+    `labels` are the foreground class ids (1..C-1) of its tags; `mask` is empty without ground truth. `sha256` is the
+    photo's, so a changed photo changes the manifest, and everything that depends on it reruns.
     """
 
     image_id: str
@@ -59,7 +59,7 @@ def write_manifest(path: Path, records: Iterable[Record]) -> None:
 def read_manifest(path: Path, *splits: str, num_classes: int = IGNORE_INDEX) -> list[Record]:
     """All records of `splits` (of every split if none is named), in the manifest's order.
 
-    Raises UserError for a manifest that was changed after it was written, or that lists what cannot be, such as a tag
+    Raises UserError for a manifest that was changed after it was written, or that has impossible content, such as a tag
     outside 1..num_classes - 1.
     """
     records = _read(path, Record, _record, "dvc repro prepare")
@@ -94,14 +94,14 @@ def _read(path: Path, kind: type[Row], parse: Callable[[Mapping[str, str]], Row]
             raise ValueError("it was changed after it was written")
         records = [parse(row) for row in rows]
         if len({record.image_id for record in records}) < len(records):
-            raise ValueError("an image id stands there twice")
+            raise ValueError("an image id is listed twice")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged manifest ({error}); run `{remedy}`") from None
     return records
 
 
 def _checks(rows: list[Any], columns: list[str]) -> list[str]:
-    """For each row 16 digits that depend on it and on all that follow."""
+    """For each row, 16 digits that depend on it and on all later rows."""
     check, found = "", []
     for row in reversed(rows):
         text = StringIO()

@@ -1,7 +1,7 @@
-"""How cues, heat maps, scores and masks are stored in archives, and the one set of readers that holds them against the manifest.
+"""How cues, heat maps, scores and masks are stored in archives, and the readers that check them against the manifest.
 
-A file that someone else made, or that rotted, may be well formed and still wrong: sizes, ranges and finiteness are
-checked here, so that nothing behind has to.
+A file from elsewhere, or a corrupted one, may be well-formed and still wrong: sizes, ranges and finiteness are checked
+here, so no other code has to.
 """
 
 from collections.abc import Collection, Iterator
@@ -38,10 +38,10 @@ def cue_arrays(image_id: str, cues: npt.NDArray[np.bool_]) -> Iterator[tuple[str
 
 
 def read_cues(archive: ArrayArchive, image_id: str, expected_classes: int | None = None) -> npt.NDArray[np.bool_]:
-    """(C, H, W) bool of one image. Raises UserError for what is no such array, or has not the expected C."""
+    """(C, H, W) bool of one image. Raises UserError for anything else, or another C than expected."""
     labels, shape, bits = (archive[f"{image_id}/{part}"] for part in ("labels", "shape", "bits"))
     if [part.dtype.name for part in (labels, shape, bits)] != ["uint8", "uint16", "uint8"] or shape.shape != (3,):
-        raise UserError(f"{archive.path}: cues of {image_id} are of the wrong kind")
+        raise UserError(f"{archive.path}: cues of {image_id} have the wrong types")
     if bits.ndim != 2 or labels.shape != bits.shape[:1] or (labels >= shape[0]).any() or (np.diff(labels) <= 0).any():
         raise UserError(f"{archive.path}: cues of {image_id} are inconsistent")
     num_classes, height, width = map(int, shape)
@@ -80,16 +80,16 @@ def read_maps(archive: ArrayArchive, image_id: str) -> tuple[npt.NDArray[np.uint
 
 
 def read_cams(archive: ArrayArchive, record: Record) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Heat maps (L, h, w) of the photo's own tags, whose class ids (L,) they come with."""
+    """Class ids (L,) of the photo's own tags and their heat maps (L, h, w)."""
     labels, maps = read_maps(archive, record.image_id)
-    _require(labels.tolist() == list(record.labels), archive, record, f"heat maps are of classes {labels.tolist()}")
+    _require(labels.tolist() == list(record.labels), archive, record, f"heat maps have classes {labels.tolist()}")
     return labels.astype(np.intp), maps
 
 
 def read_gradient(archive: ArrayArchive, record: Record) -> npt.NDArray[np.float32]:
-    """The class-independent map (h, w) of a photo whose least values are background."""
+    """The class-independent map (h, w) of a photo, whose lowest values are background."""
     labels, maps = read_maps(archive, record.image_id)
-    _require(labels.tolist() == [0], archive, record, f"the map of the background is of classes {labels.tolist()}")
+    _require(labels.tolist() == [0], archive, record, f"the background map has classes {labels.tolist()}")
     return maps[0]
 
 
@@ -98,13 +98,14 @@ def _require(holds: bool, archive: ArrayArchive | ImageArchive, record: Sized, f
         of = f"{record.width}x{record.height} px" + (
             f", tags {list(record.labels)}" if isinstance(record, Record) else ""
         )
-        raise UserError(f"{archive.path}: {record.image_id}: {found}; the manifest's photo: {of}. Make the file again")
+        raise UserError(f"{archive.path}: {record.image_id}: {found}; the manifest's photo: {of}. Regenerate the file")
 
 
 def read_picture(
     archive: ImageArchive, record: Sized, classes: Collection[int] | None = None, ignored: bool = True
 ) -> LabelMap:
-    """A photo's (H, W) uint8 map at its own size; with `classes`, of these class ids alone, and 255 if `ignored`."""
+    """A photo's (H, W) uint8 map at its own size; with `classes`, only these class ids are allowed, and 255 if
+    `ignored`."""
     values = archive[record.image_id]
     height, width = values.shape
     _require((height, width) == (record.height, record.width), archive, record, f"has {width}x{height} px")
@@ -122,7 +123,7 @@ def open_archive(path: Path) -> ArrayArchive | ImageArchive:
 
 
 def read_target(archive: ArrayArchive | ImageArchive, record: Record, num_classes: int) -> LabelMap:
-    """(H, W) class ids on the archive's own grid; 255 where nothing is known."""
+    """(H, W) class ids on the archive's own grid; 255 = unknown."""
     if isinstance(archive, ImageArchive):
         return read_picture(archive, record, range(num_classes))
     cues = read_cues(archive, record.image_id, num_classes)
@@ -144,7 +145,7 @@ def has_target(archive: ArrayArchive | ImageArchive, image_id: str) -> bool:
 
 
 def check_complete(archive: ArrayArchive | ImageArchive, records: list[Record]) -> None:
-    """Raises UserError listing the photos that the archive knows nothing of."""
+    """Raises UserError listing the photos that are missing from the archive."""
     missing = [record.image_id for record in records if not has_target(archive, record.image_id)]
     if missing:
         shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")

@@ -25,7 +25,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Metrics (per cent) as JSON; NaN and infinities are written as null."""
+    """Metrics (in percent) as JSON; NaN and infinities are written as null."""
     write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
 

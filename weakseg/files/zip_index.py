@@ -1,4 +1,5 @@
-"""Where a zip's entries lie, in some 70 bytes each: `zipfile`'s own index takes 500, in every process that reads one."""
+"""Where a zip's entries are, in some 70 bytes each: `zipfile`'s own index takes 500, in every process that reads
+one."""
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -10,7 +11,7 @@ _FIELDS = {"header_offset": "i8", "file_size": "u8", "compress_size": "u8", "CRC
 
 
 class ZipIndex:
-    """What reading an entry takes, by name. Raises OverflowError for numbers that no zip can mean."""
+    """What it takes to read an entry, by name. Raises OverflowError for numbers that are impossible in a zip."""
 
     def __init__(self, infos: Sequence[ZipInfo]) -> None:
         self._fields = {
@@ -32,7 +33,7 @@ class ZipIndex:
         return self.find(name) is not None
 
     def find(self, name: str) -> ZipInfo | None:
-        """The entry of that name, the last where there are several, as `ZipFile.open` takes it."""
+        """The entry of that name (the last of several), as `ZipFile.open` takes it."""
         wanted = np.uint64(_hash(name))
         for place in range(int(np.searchsorted(self._hashes, wanted, "right")) - 1, -1, -1):
             if self._hashes[place] != wanted:

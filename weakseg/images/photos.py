@@ -1,9 +1,9 @@
-"""Reading one photo or one label mask, however it is stored; what cannot be read right is refused.
+"""Reading a photo or a label mask, however it is stored; what cannot be read correctly is refused.
 
 A photo comes back as uint8 RGB (H, W, 3), turned upright by its EXIF orientation. Grey, palette, CMYK and 16-bit
-pictures become 8-bit RGB (16 bits scaled, not clipped), transparency is laid on white, and of an animation the
-first frame counts. Any size from 1x1 px up is read. Before anything is decoded, the size in the file's header is held
-against a limit (decompression bombs). An orientation that cannot be read counts as upright, as in other viewers.
+pictures become 8-bit RGB (16 bits scaled, not clipped), transparency becomes white, and of an animation the first frame
+is read. Any size from 1x1 px up is read. Before anything is decoded, the size in the file's header is checked against a
+limit (decompression bombs). An unreadable orientation counts as upright, as in other viewers.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ _UPRIGHT_BY = {  # EXIF orientation → what turns the stored picture upright
 }
 
 
-_GREY_STEP = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255; class ids want it undone
+_GREY_STEP = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255; for class ids this is undone
 
 
 @dataclass(frozen=True)
@@ -61,22 +61,22 @@ def read_photo(
 ) -> npt.NDArray[np.uint8]:
     """The photo as upright uint8 RGB (H, W, 3).
 
-    With `max_side_px` a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its longer side stays at least
-    `max_side_px`; other formats come in full size. The caller resizes from there. Raises UserError naming the file
-    where it is missing, empty, truncated, damaged, in no known format, of more than `max_pixels` pixels, or, where
-    `sha256` is given, of another content. Pillow's own limit (179 million pixels) holds as well.
+    With `max_side_px` a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as its longer side is still at least
+    `max_side_px`; other formats are decoded at full size. The caller resizes from there. Raises UserError naming the
+    file if it is missing, empty, truncated, damaged, in an unknown format, larger than `max_pixels` pixels, or, if
+    `sha256` is given, has other content. Pillow's own limit (179 million pixels) holds as well.
     """
     with _opened(Path(path), PHOTO_FORMATS, max_pixels, sha256) as image:
         if image.mode in ("I", "F"):
-            raise UserError(f"{path}: has 32-bit pixels of no set range; save it with 8 or 16 bits")
+            raise UserError(f"{path}: has 32-bit pixels without a defined range; save it with 8 or 16 bits")
         if max_side_px is not None:
             _reduce_jpeg(image, max_side_px)
         return photo_of(image)
 
 
 def read_record(record: Record | SaliencyRecord, max_side_px: int | None = None) -> npt.NDArray[np.uint8]:
-    """The photo of one of a manifest's records, as `read_photo` gives it: refused where it is no longer the one that the
-    manifest was written for."""
+    """The photo of a manifest's record, as `read_photo` returns it; refused if it has changed since the manifest was
+    written."""
     return read_photo(record.image, max_side_px, sha256=record.sha256)
 
 
@@ -89,7 +89,7 @@ def photo_of(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:
-    """Decodes the whole photo to prove it sound. Raises UserError as `read_photo` does."""
+    """Decodes the whole photo to check it. Raises UserError as `read_photo` does."""
     height, width = read_photo(path, max_pixels=max_pixels).shape[:2]
     return PhotoFacts(height, width, file_sha256(path))
 
@@ -97,14 +97,12 @@ def inspect_photo(path: Path | str, max_pixels: int = MAX_PIXELS) -> PhotoFacts:
 def read_mask(path: Path | str, num_classes: int, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Class ids (H, W) uint8 of a palette or grey PNG: 0..num_classes-1, or 255 = ignore.
 
-    The stored numbers are the ids; the palette's colours do not matter. Raises UserError naming the file where it is
-    unreadable, in colour, or holds other ids.
+    The stored numbers are the ids; the palette's colours do not matter. Raises UserError naming the file if it is
+    unreadable, in colour, or has other ids.
     """
     with _opened(Path(path), ("PNG",), max_pixels) as image:
         if image.mode not in ("L", "P", "1", "I;16"):
-            raise UserError(
-                f"{path}: is a picture of mode {image.mode}; save the mask as a palette or grey PNG of class ids"
-            )
+            raise UserError(f"{path}: has mode {image.mode}; save the mask as a palette or grey PNG of class ids")
         step = _GREY_STEP.get(_raw_mode(image), 1)
         image.load()
         ids = np.asarray(image) // step if step > 1 else np.asarray(image)
@@ -117,7 +115,7 @@ def read_mask(path: Path | str, num_classes: int, max_pixels: int = MAX_PIXELS) 
 
 @contextmanager
 def _opened(path: Path, formats: tuple[str, ...], max_pixels: int, sha256: str = "") -> Iterator[Image.Image]:
-    """The picture with its header read; whatever goes wrong here or in the caller's body becomes a UserError."""
+    """The picture with its header read; any failure here or in the caller's body becomes a UserError."""
     try:
         _require_content(path)
         with Image.open(_checked(path, sha256) if sha256 else path, formats=formats) as image:
@@ -133,7 +131,7 @@ def _opened(path: Path, formats: tuple[str, ...], max_pixels: int, sha256: str =
         raise UserError(f"{path}: is no readable {', '.join(formats)} file; replace or remove it") from None
     except Image.DecompressionBombError:
         raise UserError(f"{path}: claims far more than {max_pixels} pixels; scale it down or remove it") from None
-    except Exception as error:  # on damaged bytes, decoders raise nearly everything
+    except Exception as error:  # on damaged bytes, decoders raise almost anything
         reason = str(error) or type(error).__name__
         raise UserError(f"{path}: cannot be decoded ({reason}); truncated or damaged? replace or remove it") from error
 
@@ -155,8 +153,8 @@ def _require_content(path: Path) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8 as far as the header tells."""
-    if image.format == "TIFF":  # Pillow turns these itself
+    """EXIF orientation 1..8, if the header has one."""
+    if image.format == "TIFF":  # Pillow rotates these itself
         return 1
     try:
         # PNG's own getexif would decode the picture first, to look for EXIF behind the pixels

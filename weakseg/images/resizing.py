@@ -1,4 +1,4 @@
-"""Bringing photos, maps and label maps to another size; corners stay on corners where it says "aligned"."""
+"""Resizing photos, maps and label maps; "aligned" means that corners stay on corners."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def resize_aligned(array: npt.NDArray[Any], height: int, width: int) -> npt.NDAr
 
 
 def warp_square(image: Photo, side_px: int) -> Photo:
-    """The whole image squeezed to side_px × side_px (SEC); area-averaged when shrinking, so nothing aliases."""
+    """The whole image squeezed to side_px × side_px (SEC); area-averaged when shrinking, to avoid aliasing."""
     shrinks = image.shape[0] > side_px and image.shape[1] > side_px
     return np.asarray(
         cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,7 +1,7 @@
-"""Paired image/target transforms on numpy arrays; every random choice comes from the generator handed in.
+"""Paired image/target transforms on numpy arrays; all randomness comes from the given generator.
 
-Images are uint8 RGB (H, W, 3), targets uint8 class ids (H, W). Grids are point samples at pixel stride·i, which is
-what order-1 interpolation with aligned corners gives where the side is stride·k + 1 (321 → 41 at stride 8).
+Images are uint8 RGB (H, W, 3), targets uint8 class ids (H, W). Grids are point samples at pixel stride·i, which is what
+order-1 interpolation with aligned corners gives for sides of stride·k + 1 (321 → 41 at stride 8).
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def flip(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def crop_borders(image: Photo, most_fraction: float, rng: np.random.Generator) -> Photo:
-    """Cut up to `most_fraction` of the side off each border (GS's augmentation for classifiers)."""
+    """Crop up to `most_fraction` of the side off each border (GS's augmentation for classifiers)."""
     height, width = image.shape[:2]
     top, bottom, left, right = rng.uniform(0, most_fraction, 4)
     rows = slice(int(top * height), max(height - int(bottom * height), int(top * height) + 1))
@@ -49,9 +49,8 @@ def crop_borders(image: Photo, most_fraction: float, rng: np.random.Generator) -
 
 
 def crop_area(image: Photo, smallest: float, largest: float, rng: np.random.Generator) -> Photo:
-    """A random window that shows a share of the image between `smallest` and `largest`, sides 3:4 to 4:3.
-
-    An image too long for such a window gives its centre square instead of one.
+    """A random window showing a share of the image between `smallest` and `largest`, with sides 3:4 to 4:3. An image
+    too elongated for such a window gives its centre square instead.
     """
     height, width = image.shape[:2]
     for _ in range(10):
@@ -84,7 +83,7 @@ def random_crop(
 
 
 def jitter_colours(image: Photo, strength: float, rng: np.random.Generator) -> Photo:
-    """Random brightness, contrast and saturation by up to ± `strength`; 0 returns the image as it is."""
+    """Random brightness, contrast and saturation by up to ± `strength`; 0 returns the image unchanged."""
     if strength == 0:
         return image
     brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3)

@@ -62,7 +62,7 @@ class Checkpoints:
         Whatever `load` raises counts as damage, and the checkpoint before is tried. Raises UserError if none is sound.
         """
         for stale in self._of_other_identity():
-            self._say(f"settings, inputs or code changed, {stale.name} is not used; starting afresh")
+            self._say(f"settings, inputs or code changed, {stale.name} is not used; starting over")
         damaged = []
         for path in reversed(self.own()):
             try:

@@ -122,7 +122,7 @@ def _batches(loader: Iterable[Batch], device: torch.device) -> Generator[Batch, 
         if not str(error).startswith("DataLoader worker"):
             raise
         raise UserError(
-            "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and run again: the "
+            "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and rerun: the "
             "training goes on from its last checkpoint"
         ) from None
     finally:
@@ -205,7 +205,7 @@ def _restore(
         state.restore(content, device)
 
     if checkpoints.restore(load) and is_first():
-        print(f"{run.name}: going on from step {state.step}", file=sys.stderr)
+        print(f"{run.name}: resuming from step {state.step}", file=sys.stderr)
         state.write_log(run)  # DVC has removed it
     if not same_in_all(state.step):
         raise UserError(f"{checkpoints.folder}: not the same on all machines; put it on a folder that they share")
