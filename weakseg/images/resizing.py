@@ -66,9 +66,9 @@ SNAP_STRIDE = 16  # sides of 16·k + 1 px keep every grid of stride 8 and 16 on 
 
 
 def input_size(height: int, width: int, side_px: float, geometry: str) -> tuple[int, int]:
-    """The size a photo is brought to: a square (`warp`), or longest side `side_px` with its proportions (`fit`, `pad`).
+    """The size that a photo is resized to: a square (`warp`), or longest side `side_px` with its proportions (`fit`, `pad`).
 
-    Both sides are snapped to 16·k + 1 px.
+    Both sides are rounded to 16·k + 1 px.
     """
     if geometry == "warp":
         side = grid_side(round(side_px), SNAP_STRIDE)
