@@ -196,10 +196,14 @@ FUSION = {
     "unresolved": Pin("ignore", "GS §E", "When in doubt, mark as ignore"),
     "min_saliency_fraction": Pin(0.01, "GS §E", "with area $\\geq 1\\%$ of the image size"),
     "min_seed_px": Pin(25, "GS code"),
-    "min_seed_fraction": Pin(None, "GS code"),  # 0.01 in GS §E: "similarly for the set of connected components of the seeds"
+    "min_seed_fraction": Pin(
+        None, "GS code"
+    ),  # 0.01 in GS §E: "similarly for the set of connected components of the seeds"
     "unary_clip": Pin(0.001, "GS code"),
     "unary_blur_px": Pin(10.0, "GS code"),
-    "crf": Pin("deeplab", "GS §C.1", "we use the CRF parameters from the DeepLab-LargeFOV model [7], unless stated otherwise"),
+    "crf": Pin(
+        "deeplab", "GS §C.1", "we use the CRF parameters from the DeepLab-LargeFOV model [7], unless stated otherwise"
+    ),
 }
 GUIDES = {
     **below("make_guides.g2", FUSION),

@@ -142,7 +142,9 @@ def documented() -> dict[str, str]:
 
 
 def rows_of(key: str, rows: dict[str, str]) -> list[str]:
-    found = [text for pattern, text in rows.items() if fnmatchcase(key, pattern) and key.count(".") == pattern.count(".")]
+    found = [
+        text for pattern, text in rows.items() if fnmatchcase(key, pattern) and key.count(".") == pattern.count(".")
+    ]
     assert found, f"{key}: docs/parameters.md has no row for it"
     return found
 
