@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from weakseg.errors import UserError
+from weakseg.losses.balanced import balanced_cross_entropy
 from weakseg.losses.crf_target import floor_log_probs, with_2016_gradient
 from weakseg.losses.cross_entropy import cross_entropy_loss
+from weakseg.losses.eps import eps_saliency_loss
+from weakseg.losses.pooling import global_weighted_rank_pool
 from weakseg.losses.sec import (
     constrain_loss,
     expand_loss,
@@ -331,3 +334,27 @@ def test_cross_entropy_of_nothing_but_ignored_is_0_with_a_gradient() -> None:
     assert loss.item() == 0
     loss.backward()
     assert logits.grad is not None and not logits.grad.any()
+
+
+# --- shapes that do not go together --------------------------------------------------------------------------------------------
+
+PROBS = torch.full((2, 3, 4, 5), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: seed_loss(PROBS[0], PROBS[0] > 0), r"probs must be floating point \(B, C, H, W\) with C at least 1, is float32 \(3, 4, 5\)"),
+        (lambda: seed_loss(PROBS, PROBS[:, :, :3] > 0), r"cues must have the shape of probs, \(2, 3, 4, 5\), is \(2, 3, 3, 5\)"),
+        (lambda: expand_loss(PROBS, torch.ones(2, 3).bool()), r"image_labels must be \(B, C-1\) = \(2, 2\) for probs .* \(2, 3\)"),
+        (lambda: constrain_loss(PROBS, PROBS[:1].log()), r"crf_log_probs must have the shape of probs, \(2, 3, 4, 5\)"),
+        (lambda: cross_entropy_loss(PROBS, torch.zeros(2, 5, 4).long()), r"target must be class ids \(B, H, W\) = \(2, 4, 5\)"),
+        (lambda: cross_entropy_loss(PROBS, torch.zeros(2, 4, 5)), r"target must be class ids .*is float32 \(2, 4, 5\)"),
+        (lambda: balanced_cross_entropy(PROBS, torch.zeros(4, 5).long()), r"target must be class ids .*int64 \(4, 5\)"),
+        (lambda: eps_saliency_loss(PROBS, PROBS[:, :1], torch.ones(2, 2)), r"saliency must be \(B, h, w\) = \(2, 4, 5\)"),
+        (lambda: global_weighted_rank_pool(PROBS[0], 0.5), r"scores must be \(B, C, H, W\) .* is \(3, 4, 5\)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_shape_names_the_argument_and_what_is_wanted(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=f"^{told}"):
+        call()

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from weakseg.losses.precision import in_full_precision
+from weakseg.losses.shapes import check_maps, check_target
 
 
 @in_full_precision
@@ -44,11 +45,8 @@ def balanced_cross_entropy(
 
 
 def _check(logits: Tensor, target: Tensor, ignore_index: int, label_smoothing: float) -> None:
-    if logits.ndim != 4 or logits.shape[1] < 2 or not logits.is_floating_point():
-        raise ValueError(f"logits must be floating point (B, C, H, W), is {logits.dtype} {tuple(logits.shape)}")
-    if target.shape != (len(logits), *logits.shape[2:]) or target.is_floating_point():
-        wanted = (len(logits), *logits.shape[2:])
-        raise ValueError(f"target must be class ids {wanted}, is {target.dtype} {tuple(target.shape)}")
+    check_maps("logits", logits, least_classes=2)
+    check_target(target, logits)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be in [0, 1), is {label_smoothing}")
     if 0 <= ignore_index < logits.shape[1]:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from weakseg.losses.precision import in_full_precision
+from weakseg.losses.shapes import check_maps, check_target
 
 
 @in_full_precision
@@ -22,11 +23,16 @@ def cross_entropy_loss(
     Returns:
         Scalar; 0, with a gradient of 0, if every location is ignored.
 
+    Raises:
+        ValueError: shapes or types that do not go together.
+
     Example:
         >>> import torch
         >>> logits = torch.zeros(1, 2, 1, 2)
         >>> round(float(cross_entropy_loss(logits, torch.tensor([[[1, 255]]]))), 4)  # log 2; 255 does not count
         0.6931
     """
+    check_maps("logits", logits)
+    check_target(target, logits)
     total = cross_entropy(logits, target.long(), ignore_index=ignore_index, reduction="sum")
     return total / ((target != ignore_index).sum().clamp(min=1) if num_locations is None else num_locations)

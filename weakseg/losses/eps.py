@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from weakseg.losses.precision import in_full_precision
+from weakseg.losses.shapes import check_maps, check_tags
 
 TINY = 1e-4  # the released code's
 
@@ -46,9 +47,7 @@ def eps_saliency_loss(
 
 
 def _check(logits: Tensor, saliency: Tensor, image_labels: Tensor) -> None:
-    if logits.ndim != 4 or logits.shape[1] < 2 or not logits.is_floating_point():
-        raise ValueError(f"logits must be floating point (B, C, h, w), is {logits.dtype} {tuple(logits.shape)}")
+    check_maps("logits", logits, least_classes=2)
     if saliency.shape != (len(logits), *logits.shape[2:]):
-        raise ValueError(f"saliency must be {(len(logits), *logits.shape[2:])}, is {tuple(saliency.shape)}")
-    if image_labels.shape != logits.shape[:1] + (logits.shape[1] - 1,):
-        raise ValueError(f"image_labels must be {(len(logits), logits.shape[1] - 1)}, is {tuple(image_labels.shape)}")
+        raise ValueError(f"saliency must be (B, h, w) = {(len(logits), *logits.shape[2:])}, is {tuple(saliency.shape)}")
+    check_tags(image_labels, "logits", logits)

@@ -54,13 +54,15 @@ def global_weighted_rank_pool(scores: Tensor, decay: float | Tensor) -> Tensor:
         (B, C), in float32 (float64 for float64 scores).
 
     Raises:
-        ValueError: a decay outside [0, 1]; those in a tensor on a GPU are not checked.
+        ValueError: scores of another shape, or a decay outside [0, 1]; those in a tensor on a GPU are not checked.
 
     Example:
         >>> scores = torch.tensor([1.0, 4.0, 2.0]).view(1, 1, 1, 3)
         >>> [float(global_weighted_rank_pool(scores, decay)) for decay in (0, 0.5, 1)]  # maximum, between, mean
         [4.0, 3.0, 2.3333332538604736]
     """
+    if scores.ndim != 4 or 0 in scores.shape[2:]:
+        raise ValueError(f"scores must be (B, C, H, W) with at least one location, is {tuple(scores.shape)}")
     flat = scores.flatten(2)
     if isinstance(decay, Tensor):
         return _pool_by_row(flat, decay.detach().to(scores.device, torch.float64).expand(flat.shape[:2]))

@@ -2,7 +2,7 @@
 
 Every function computes in float32 whatever the autocast state (float64 stays float64) and is finite,
 gradient included, for any finite logits: no cue, no class, all classes, a batch of one, any grid, any number
-of classes.
+of classes. Shapes that do not go together raise ValueError, which names the argument and the shape wanted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from weakseg.errors import UserError
 from weakseg.losses.crf_target import MIN_PROB, floor_log_probs
 from weakseg.losses.pooling import global_weighted_rank_pool
 from weakseg.losses.precision import in_full_precision
+from weakseg.losses.shapes import check_like, check_maps, check_tags
 
 SEC_TERMS = ("seed", "expand", "constrain")
 
@@ -66,6 +67,8 @@ def seed_loss(probs: Tensor, cues: Tensor, include_background: bool = True) -> T
         >>> round(float(seed_loss(probs, cues)), 4)  # -log 0.8: the location without a cue does not count
         0.2231
     """
+    check_maps("probs", probs)
+    check_like("cues", cues, "probs", probs)
     first_class = 0 if include_background else 1
     weights = cues[:, first_class:].to(probs.dtype)
     log_likelihood = (weights * _safe_log(probs[:, first_class:])).sum((1, 2, 3))
@@ -100,6 +103,8 @@ def expand_loss(
         >>> round(float(expand_loss(probs, present)), 4)  # -log 0.25 - log(1 - 0.25) - log 0.5
         2.3671
     """
+    check_maps("probs", probs)
+    check_tags(image_labels, "probs", probs)
     if not all(0 <= value <= 1 for value in (decay_present, decay_absent, decay_background)):
         raise ValueError(f"decays must lie in [0, 1], got {decay_present}, {decay_absent} and {decay_background}")
     present = image_labels.bool()
@@ -134,6 +139,8 @@ def constrain_loss(probs: Tensor, crf_log_probs: Tensor) -> Tensor:
         >>> round(float(constrain_loss(probs, crf.log())), 4), float(constrain_loss(probs, probs.log()))
         (0.3681, 0.0)
     """
+    check_maps("probs", probs)
+    check_like("crf_log_probs", crf_log_probs, "probs", probs)
     log_q = floor_log_probs(crf_log_probs)
     return (log_q.exp() * (log_q - _safe_log(probs))).sum(1).mean()
 
