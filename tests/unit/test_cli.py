@@ -22,7 +22,7 @@ from weakseg.files.atomic import file_sha256
 from weakseg.files.manifest import Record, write_manifest
 from weakseg.settings import read_params
 
-COMMANDS = ("init", "profile", "run", "report", "clean", "segment", "export", "verify")
+COMMANDS = ("init", "profile", "run", "report", "clean", "segment", "export", "publish", "verify")
 
 
 def complaint(*arguments: object) -> str:

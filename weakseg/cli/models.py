@@ -1,4 +1,4 @@
-"""`weakseg segment` and `weakseg export`: use a trained segmenter."""
+"""`weakseg segment`, `export` and `publish`: use a trained segmenter, and hand it on."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -38,10 +38,34 @@ def add_to(commands: Commands) -> None:
     )  # fmt: skip
     _add_model(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
+    _add_publish(commands)
+
+
+def _add_publish(commands: Commands) -> None:
+    parser = add_command(
+        commands, "publish", publish_model, "write a trained segmenter with a model card to a folder or a hub",
+        "weakseg publish models/segmenter/guided --to shared/guided --licence MIT --data 'my 300 photos of five animals'",
+        "The folder is all that others need: put it on a web server, `dvc add` and push it, or publish to a hub directly.\n"
+        "`weakseg segment --model` and weakseg.load_segmenter take each of these places.",
+    )  # fmt: skip
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a segmenter's folder, e.g. models/segmenter/guided")
+    parser.add_argument("--to", required=True, metavar="PLACE", help="a folder, or hub:ORGANIZATION/NAME")
+    parser.add_argument("--licence", required=True, metavar="NAME", help="of the weights, e.g. MIT, CC-BY-4.0")
+    parser.add_argument("--data", required=True, metavar="TEXT", help="what it learned from, in a sentence")
+    parser.add_argument("--name", metavar="TEXT", help="of the card (default: the folder's name)")
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="default: metrics/NAME.json beside models/, if any"
+    )
+    parser.add_argument(
+        "--made-by", action="append", default=[], metavar="COMMAND", help="trains it again; may be repeated"
+    )
 
 
 def _add_model(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="FOLDER", help="e.g. models/segmenter/guided")
+    parser.add_argument(
+        "--model", required=True, metavar="PLACE",
+        help="e.g. models/segmenter/guided; or https://…, dvc:REPOSITORY#FOLDER, hub:ORGANIZATION/NAME",
+    )  # fmt: skip
 
 
 def segment(options: Namespace) -> None:
@@ -56,5 +80,17 @@ def segment(options: Namespace) -> None:
 
 def export(options: Namespace) -> None:
     from weakseg.inference import export_onnx
+    from weakseg.zoo import model_folder
 
-    export_onnx(Path(options.model), options.out)
+    export_onnx(model_folder(options.model), options.out)
+
+
+def publish_model(options: Namespace) -> None:
+    from weakseg.files import read_json
+    from weakseg.zoo import Card, publish
+
+    model = options.model.resolve()
+    metrics = options.metrics or model.parents[2] / "metrics" / f"{model.name}.json"
+    measured = read_json(metrics) if options.metrics or metrics.is_file() else {}
+    card = Card(options.name or model.name, options.licence, options.data, measured, options.made_by)
+    print(f"{publish(options.model, card, options.to)}: the model and its card")

@@ -18,19 +18,22 @@ from weakseg.inference.predict import input_sides, predict_grids
 from weakseg.inference.test_time_rule import Rule, read_rule
 from weakseg.networks import rebuild_segmenter
 from weakseg.runtime import pick_device, to_device
+from weakseg.zoo import model_folder
 
 OVERLAY_OPACITY = 0.55
 MAX_SIDE_PX = 1000  # larger photos are segmented at this size: time and memory of the CRF grow with the pixels
 
 
-def load_segmenter(folder: Path | str, device: torch.device | str | None = None) -> "PhotoSegmenter":
-    """The segmenter in `folder`, as `train_segmenter` and `write_test_rule` left it (e.g. models/segmenter/guided).
+def load_segmenter(place: Path | str, device: torch.device | str | None = None) -> "PhotoSegmenter":
+    """The segmenter in a folder, as `train_segmenter` and `write_test_rule` left it (e.g. models/segmenter/guided), or
+    from elsewhere: `https://…`, `dvc:REPOSITORY#FOLDER`, `hub:ORGANIZATION/NAME` (see `zoo.model_folder`).
 
     `device` None: WEAKSEG_DEVICE, else the GPU if there is one. Raises UserError for a missing or damaged file.
     """
-    network, description = rebuild_segmenter(Path(folder))
+    folder = model_folder(place)
+    network, description = rebuild_segmenter(folder)
     chosen = pick_device() if device is None else torch.device(device)
-    return PhotoSegmenter(network, read_rule(Path(folder)), description["class_names"], chosen)
+    return PhotoSegmenter(network, read_rule(folder), description["class_names"], chosen)
 
 
 class PhotoSegmenter:
