@@ -1,4 +1,4 @@
-"""`python -m stages make_cams@background`: run one stage's command as dvc.yaml has it, without DVC.
+"""`python -m stages make_cams@seeder`: run one stage's command as dvc.yaml has it, without DVC.
 
 For job arrays, whose jobs would wait for DVC's lock: WEAKSEG_SHARD=2/8 makes a batch stage do the second of eight parts,
 and `dvc repro` joins the parts when all are done. Nothing checks that the stage's inputs are up to date. Further

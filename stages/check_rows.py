@@ -71,14 +71,14 @@ def wrong_rows(rows: Any, params: str, file: Path) -> Iterator[str]:
 
 
 def used_paths(rows: Any, stages: Any) -> Iterator[str]:
-    """The main pipeline's files and folders that the rows' stages depend on."""
+    """The main pipeline's files and folders that the rows' stages depend on; of files named after rows, the folder."""
     for stage in stages.values():
         entries = rows.get(str(stage.get("foreach", "")).strip("${}"), {"": {}})
         for dep in stage.get("do", stage)["deps"]:
             for row in entries.values():
                 path = re.sub(r"\$\{item\.(\w+)\}", lambda found, row=row: str(row.get(found[1], "")), dep)
                 if path.startswith("../"):
-                    yield path.removeprefix("../")
+                    yield path.removeprefix("../").partition("/${key}")[0]
 
 
 def read_locked(path: Path) -> dict[str, list[str]]:

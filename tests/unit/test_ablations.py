@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.check_rows import EVERY_ROWS, stale_inputs, used_paths
 from tests.profile_cases import ROOT, file_of
 from weakseg.report.published import read_published
 from weakseg.settings.params import Params
@@ -97,6 +98,18 @@ def test_every_change_is_of_something_that_its_stages_read(key: str, entry: dict
         read += tuple(f"experiments.{name}.train.crf" for name in others)
     for changed in entry["changes"]:
         assert any(changed == known or changed.startswith(f"{known}.") for known in read), changed
+
+
+def test_rows_start_from_nothing_stale() -> None:
+    """Of the main pipeline, all that ablations/dvc.yaml names: imported cues are a row's without being named in the file."""
+    stages = yaml.safe_load((ROOT / "ablations" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    used = {*used_paths(ENTRIES, stages)}
+    assert {"data/cues.npz", "data/seeds.zip", "data/cams/seeder.npz", "models/classifier/classifier"} <= used
+    assert "data/imported_cues" in used and not [path for path in used if "$" in path]
+    locked = {"import_cues@sec_authors": ["data/imported_cues/sec_authors.npz"], "prepare": [*EVERY_ROWS]}
+    assert [*stale_inputs(used, locked, {})] == []
+    (told,) = stale_inputs(used, locked, {"import_cues@sec_authors": {}})
+    assert told == "data/imported_cues/sec_authors.npz: stage import_cues@sec_authors has changed"
 
 
 def test_no_two_experiments_are_the_same() -> None:
