@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tests.unit.test_distributed import SIDE_PX, small_params, start
 from weakseg.crf.params import CRFParams
+from weakseg.networks.heads import MultiScale
 from weakseg.networks.registry import build_classifier, build_segmenter
 from weakseg.runtime import launch
 from weakseg.runtime.launch import is_first
@@ -30,10 +31,11 @@ from weakseg.settings.networks import Training
 from weakseg.training import loop
 from weakseg.training.classification import classification_terms
 from weakseg.training.loop import LossTerms, train
-from weakseg.training.objectives import objective_of
+from weakseg.training.objectives import MultiScaleTerms, objective_of
 from weakseg.training.run import Run
 
-NAMES = ("logistic", "cross_entropy", "sec")
+NAMES = ("logistic", "cross_entropy", "sec", "multi_scale")  # the last one on class-balanced batches
+SCALES = [0.5, 1.0]
 STEPS, BATCH, GRID = 20, 4, 9
 
 
@@ -43,6 +45,9 @@ class Scenes:
 
     def __len__(self) -> int:
         return 7
+
+    def classes(self, index: int) -> tuple[int, ...]:
+        return (1, 2) if index < 2 else (2,)
 
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         pixels = rng.integers(0, 256, (3, SIDE_PX, SIDE_PX), np.uint8)
@@ -55,17 +60,21 @@ class Scenes:
 
 def run_named(name: str, folder: Path) -> Run:
     values = {
-        "steps": STEPS, "sampling": "shuffle", "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
+        "steps": STEPS, "batch_size": BATCH, "optimizer": "sgd", "learning_rate": 0.002, "new_layers_factor": 10.0,
         "momentum": 0.9, "weight_decay": 0.01,
         "schedule": {"kind": "poly", "power": 0.9, "step_every": 5, "step_factor": 0.1},
     }  # fmt: skip
-    settings = Training.model_validate(values)
+    sampling = "class_balanced" if name == "multi_scale" else "shuffle"
+    settings = Training.model_validate({**values, "sampling": sampling})
     return Run(name, settings, 0, folder / f"{name}.csv", folder / "checkpoints", "a" * 64)
 
 
 def objective(name: str) -> tuple[LossTerms, dict[str, float]]:
     if name == "logistic":
         return classification_terms, {name: 1.0}
+    if name == "multi_scale":
+        scaled = MultiScaleTerms(SCALES)
+        return scaled, dict(scaled.weights)
     settings: Loss = TypeAdapter(Loss).validate_python(small_params()["losses"][name])
     crf = CRFParams(**small_params()["crf"]["sec"]) if name == "sec" else None
     terms = objective_of(settings, crf, 3, SIDE_PX)
@@ -76,11 +85,12 @@ def network_of(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "logistic":
         return build_classifier("gap_lowres", "efficientnet_lite0", 2, 0.0)
-    return build_segmenter("largefov", "efficientnet_lite0", 3, 0.0, False)
+    network = build_segmenter("largefov", "efficientnet_lite0", 3, 0.0, False)
+    return MultiScale(network, SCALES) if name == "multi_scale" else network
 
 
 def train_one(name: str, folder: Path, hook: Callable[[], None] = lambda: None) -> None:
-    """One of the three kinds of training, with a log row a step; its weights go to <folder>/<name>.pt."""
+    """One of the kinds of training, with a log row a step; its weights go to <folder>/<name>.pt."""
     terms, weights = objective(name)
 
     def hooked(network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -105,11 +105,10 @@ class Segmenter(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """A segmenter with DeepLab-v2's multi-scale inputs (Chen et al. 2016; GS §F): it sees each photo at several `scales`,
-    1.0 among them. Photos (B, 3, H, W) → its logits at each
-    scale, in their order, and last their maximum on the grid of scale 1.
+    """A segmenter with DeepLab-v2's multi-scale inputs (Chen et al. 2016; GS §F): it sees photos at several `scales`.
 
-    Corners are aligned both ways, so cells stay on pixels. The wrapped network's weights are all that it has.
+    Photos (B, 3, H, W) → the segmenter's logits at each scale, in their order, and last their maximum on the grid of
+    scale 1.0, which is among them. Corners are aligned both ways, so cells stay on pixels. It has no weights of its own.
     """
 
     def __init__(self, network: nn.Module, scales: Sequence[float]) -> None:
