@@ -1,17 +1,13 @@
-"""G2 against the recorded output of the authors' own code (origin: README.md beside the recording)."""
-
-from pathlib import Path
+"""G2 against the recorded output of the authors' own code (origin: README.md)."""
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.golden.recordings import cases, files, read_case
 from weakseg.supervision.guides import fuse_g2
 
-RECORDING = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "guide_g2.npz"
-NUM_CASES = 12
-
-pytestmark = pytest.mark.skipif(not RECORDING.exists(), reason="needs shared/golden/guide_g2.npz beside the repository")
+CASES = cases("guide_g2.npz")
 
 
 def components(mask, min_area_px):
@@ -29,33 +25,29 @@ def multi_class_pixels(seeds, saliency):
     return divided
 
 
-@pytest.mark.parametrize("case", range(NUM_CASES))
-def test_recorded_case(case):
-    with np.load(RECORDING, allow_pickle=False) as recording:
-        image, seeds, saliency, expected = (
-            recording[f"{case}_{name}"] for name in ("image", "seeds", "saliency", "guide")
-        )
-    guide = fuse_g2(image, seeds, saliency, unresolved="background")
-    same = (guide == expected)[2:]  # rows 0 and 1: an indexing slip of the recorded code
-    divided = multi_class_pixels(seeds, saliency)[2:]
+@pytest.mark.parametrize(("path", "number"), CASES)
+def test_recorded_case(path, number):
+    case = read_case(path, number)
+    guide = fuse_g2(case["image"], case["seeds"], case["saliency"], unresolved="background")
+    same = (guide == case["guide"])[2:]  # rows 0 and 1: an indexing slip of the recorded code
+    divided = multi_class_pixels(case["seeds"], case["saliency"])[2:]
     assert same[~divided].all()
     if divided.any():
         assert same[divided].mean() >= 0.99
 
 
-def test_the_recording_has_components_of_several_classes():
-    with np.load(RECORDING, allow_pickle=False) as recording:
-        divided = [
-            multi_class_pixels(recording[f"{case}_seeds"], recording[f"{case}_saliency"]).any()
-            for case in range(NUM_CASES)
-        ]
-    assert sum(divided) >= 5
+@pytest.mark.parametrize("path", files("guide_g2.npz"))
+def test_the_recording_has_components_of_one_class_and_of_several(path):
+    numbers = [case.values[1] for case in CASES if case.values[0] == path]
+    divided = [multi_class_pixels(case["seeds"], case["saliency"]).any()
+               for case in (read_case(path, number) for number in numbers)]  # fmt: skip
+    assert sum(divided) >= 2 and not all(divided)
 
 
-def test_ignore_differs_from_background_only_where_it_is_255():
-    with np.load(RECORDING, allow_pickle=False) as recording:
-        for case in range(NUM_CASES):
-            inputs = [recording[f"{case}_{name}"] for name in ("image", "seeds", "saliency")]
-            ignoring, filled = fuse_g2(*inputs), fuse_g2(*inputs, unresolved="background")
-            np.testing.assert_array_equal(np.where(ignoring == 255, 0, ignoring), filled)
-            assert (filled < 255).all()
+@pytest.mark.parametrize(("path", "number"), CASES)
+def test_ignore_differs_from_background_only_where_it_is_255(path, number):
+    case = read_case(path, number)
+    inputs = case["image"], case["seeds"], case["saliency"]
+    ignoring, filled = fuse_g2(*inputs), fuse_g2(*inputs, unresolved="background")
+    np.testing.assert_array_equal(np.where(ignoring == 255, 0, ignoring), filled)
+    assert (filled < 255).all()
