@@ -1,24 +1,39 @@
 """Put the papers' numbers beside ours, for every row of their tables; what has not run yet is shown as missing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from weakseg.evaluation import foreground_fraction, mean_iou, read_curve
-from weakseg.files import ArrayArchive, read_counts, read_json, write_bytes, write_json, write_table, write_text
-from weakseg.report import (
+from weakseg.evaluation import foreground_fraction, iou_per_class, mean_iou, read_curve
+from weakseg.files import (
+    ArrayArchive,
+    read_class_names,
+    read_counts,
+    read_json,
+    write_bytes,
+    write_json,
+    write_table,
+    write_text,
+)
+from weakseg.published import (
+    ClassColumn,
+    ClassNumbers,
     Compared,
-    Curve,
     Numbers,
+    Published,
     PublishedRow,
+    Table,
     as_json,
+    class_table,
     compare,
     long_rows,
     markdown_table,
     read_published,
-    seeder_chart,
+    table_of,
+    tables_page,
     text_table,
 )
+from weakseg.report import Curve, seeder_chart
 from weakseg.runtime import arguments, run
 from weakseg.settings import read_keys
 
@@ -27,22 +42,26 @@ COLUMNS = ["paper", "row", "name", "measure", "published", "ours"]
 
 def main() -> None:
     paths = arguments(
-        __doc__, published="YAML of the papers' numbers", evaluation="folder of params.yaml's experiments",
+        __doc__, published="YAML of the papers' numbers", classes="class names", evaluation="folder of params.yaml's experiments",
         ablations="folder of the ablations' experiments", guides="JSON of the guides' quality",
         ablation_guides="JSON of the ablations' guides' quality", seeders="folder of params.yaml's seeders' quality",
         ablation_seeders="folder of the ablations' seeders' quality", out="folder to write",
     ).parse_args()  # fmt: skip
     bound: str = read_keys("report.bound", options=paths)
     published = read_published(paths.published)
+    experiments = [paths.ablations, paths.evaluation]
     sources: list[tuple[Sequence[PublishedRow], Callable[[str], Numbers | None]]] = [
-        (published.experiments, partial(experiment_numbers, [paths.ablations, paths.evaluation])),
+        (published.experiments, partial(experiment_numbers, experiments)),
+        (published.methods, partial(method_numbers, experiments, published.server)),
         (published.guides, partial(guide_numbers, [paths.ablation_guides, paths.guides])),
         (published.seeders, partial(seeder_numbers, [paths.ablation_seeders, paths.seeders])),
     ]
-    tables = [compare(rows, ours, bound) for rows, ours in sources if rows]
-    write_tables(paths.out, tables, ground_truth_foreground(paths.evaluation, bound))
+    compared = [compare(rows, ours, bound) for rows, ours in sources if rows]
+    by_class = class_tables(published, experiments, read_class_names(paths.classes))
     curves = seeder_curves([paths.ablation_seeders, paths.seeders], [row.seeder for row in published.seeders])
-    write_bytes(paths.out / "seeders.png", seeder_chart(curves))
+    chart = seeder_chart(curves)
+    write_bytes(paths.out / "seeders.png", chart)
+    write_tables(paths.out, compared, by_class, ground_truth_foreground(paths.evaluation, bound), chart)
 
 
 def experiment_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
@@ -57,6 +76,36 @@ def experiment_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
                 "foreground": 100 * foreground_fraction(raw), "foreground_crf": 100 * foreground_fraction(crf),
             }  # fmt: skip
     return None
+
+
+def method_numbers(folders: Sequence[Path], server: Mapping[str, float], name: str) -> Numbers | None:
+    """As the papers' tables of results have them: val with CRF, and test from VOC's server; None: neither."""
+    val, test = experiment_numbers(folders, name), server.get(name)
+    return None if val is None and test is None else {"val": None if val is None else val["miou_crf"], "test": test}
+
+
+def class_tables(published: Published, folders: Sequence[Path], class_names: Sequence[str]) -> list[Table]:
+    """A table for each split of each of the papers' tables by class."""
+    tables: dict[tuple[str, str], list[ClassColumn]] = {}
+    for column in published.per_class:
+        tables.setdefault((column.paper, column.split), []).append(column)
+    on_val = partial(class_numbers, folders, class_names)
+    on_test = partial(server_numbers, published.server)
+    return [class_table(columns, on_val if split == "val" else on_test) for (_, split), columns in tables.items()]
+
+
+def class_numbers(folders: Sequence[Path], class_names: Sequence[str], name: str) -> ClassNumbers | None:
+    """With CRF, of the first folder that has the experiment; None: not run."""
+    path = next((path for folder in folders if (path := folder / f"{name}.npz").is_file()), None)
+    if path is None:
+        return None
+    confusion = read_counts(ArrayArchive(path), "crf/confusion")
+    classes = dict(zip(class_names, (100 * iou_per_class(confusion)).tolist(), strict=True))
+    return ClassNumbers(classes, 100 * mean_iou(confusion))
+
+
+def server_numbers(server: Mapping[str, float], name: str) -> ClassNumbers | None:
+    return ClassNumbers({}, server[name]) if name in server else None
 
 
 def guide_numbers(files: Sequence[Path], name: str) -> Numbers | None:
@@ -92,13 +141,18 @@ def ground_truth_foreground(folder: Path, bound: str) -> float | None:
     return 100 * foreground_fraction(read_counts(ArrayArchive(path), "raw/confusion").T) if path.is_file() else None
 
 
-def write_tables(folder: Path, tables: Sequence[list[Compared]], foreground: float | None) -> None:
-    note = "" if foreground is None else f"Foreground in the ground truth: {foreground:.1f} % of the val pixels.\n"
-    text = "\n".join(map(text_table, tables)) + note
+def write_tables(
+    folder: Path, compared: Sequence[list[Compared]], by_class: Sequence[Table], foreground: float | None, chart: bytes | None
+) -> None:  # fmt: skip
+    """`table.{txt,md,html}` with every table, `table.{csv,json}` with the numbers that have a row of their own."""
+    notes = [] if foreground is None else [f"Foreground in the ground truth: {foreground:.1f} % of the val pixels."]
+    tables = [*map(table_of, compared), *by_class]
+    text = "\n".join([*map(text_table, tables), *(f"{note}\n" for note in notes)])
     write_text(folder / "table.txt", text)
-    write_text(folder / "table.md", "\n".join(map(markdown_table, tables)) + (note and f"\n{note}"))
-    write_table(folder / "table.csv", (row for table in tables for row in long_rows(table)), COLUMNS)
-    content = {table[0].row.title.lower(): as_json(table) for table in tables}
+    write_text(folder / "table.md", "\n".join([*map(markdown_table, tables), *(f"{note}\n" for note in notes)]))
+    write_text(folder / "table.html", tables_page(tables, notes, chart))
+    write_table(folder / "table.csv", (row for rows in compared for row in long_rows(rows)), COLUMNS)
+    content = {rows[0].row.title.lower(): as_json(rows) for rows in compared}
     write_json(folder / "table.json", {"ground_truth_foreground": foreground, **content})
     print(text, end="")
 

@@ -11,7 +11,7 @@ import yaml
 
 from stages.check_rows import EVERY_ROWS, stale_inputs, used_paths
 from tests.profile_cases import ROOT, file_of
-from weakseg.report.published import read_published
+from weakseg.published import read_published
 from weakseg.settings.params import Params
 from weakseg.settings.reading import read_params
 

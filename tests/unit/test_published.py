@@ -10,17 +10,20 @@ import pytest
 import yaml
 
 from stages.compare_published import (
+    class_tables,
     experiment_numbers,
     ground_truth_foreground,
     guide_numbers,
+    method_numbers,
     seeder_curves,
     seeder_numbers,
     write_tables,
 )
 from weakseg.errors import UserError
 from weakseg.files.archives import write_arrays
+from weakseg.files.class_names import BACKGROUND, VOC_CLASSES
 from weakseg.files.tables import write_json, write_table
-from weakseg.report.published import Compared, compare, markdown_table, read_published, text_table
+from weakseg.published import Compared, Published, compare, markdown_table, read_published, table_of, text_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +72,7 @@ def test_without_the_bound_there_is_no_per_cent(tmp_path: Path) -> None:
 
 
 def test_the_text_has_our_number_with_the_published_one_in_brackets(table: list[Compared]) -> None:
-    head, columns, *lines = text_table(table).splitlines()
+    head, columns, *lines = text_table(table_of(table)).splitlines()
     assert head == "Experiments: ours (published)"
     assert columns.split("  ")[0] == "table" and "mIoU %" in columns
     cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
@@ -81,7 +84,7 @@ def test_the_text_has_our_number_with_the_published_one_in_brackets(table: list[
 
 
 def test_the_markdown_says_the_same(table: list[Compared]) -> None:
-    lines = [line for line in markdown_table(table).splitlines() if line.startswith("|")]
+    lines = [line for line in markdown_table(table_of(table)).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
     assert "| P table 1 | row a | a | 10.0 (30.0) | 20.0 | 40.0 (50.0) | – | – |" in lines
 
@@ -101,6 +104,84 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "published.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match="cannot be read as YAML"):
         read_published(tmp_path / "published.yaml")
+
+
+# --- tables of methods and of classes ---------------------------------------------------------------------------------------
+
+
+def test_methods_have_val_with_crf_and_what_the_server_gave_for_test(tmp_path: Path) -> None:
+    save_confusions(tmp_path, "full", [[60, 20], [10, 10]], [[80, 0], [0, 20]])
+    save_confusions(tmp_path, "sec", [[80, 0], [0, 20]], [[60, 20], [10, 10]])
+    server = {"sec": 45.0, "full": 90.0}
+    rows = [
+        {"paper": "P", "row": "theirs", "supervision": "tags", "val": 30.0, "test": 35.0},
+        {"paper": "P", "row": "SEC", "supervision": "tags", "experiment": "sec", "val": 45.0, "test": 56.0, "test_percent_of_full": 81.0},
+        {"paper": "P", "row": "DeepLab", "supervision": "masks", "experiment": "full", "val": 60.0, "test": 70.0},
+    ]  # fmt: skip
+    methods = Published.model_validate({"experiments": [], "guides": [], "seeders": [], "methods": rows}).methods
+    compared = compare(methods, lambda name: method_numbers([tmp_path], server, name), "full")
+    table = table_of(compared)
+    assert table.head[3:] == ["val mIoU %", "% of full", "test mIoU %", "FS%, test"]
+    assert table.rows == [
+        ["P", "theirs (tags)", "–", "– (30.0)", "– (50.0)", "– (35.0)", "– (50.0)"],
+        ["P", "SEC (tags)", "sec", "45.8 (45.0)", "45.8 (75.0)", "45.0 (56.0)", "50.0 (81.0)"],
+        ["P", "DeepLab (masks)", "full", "100.0 (60.0)", "100.0 (100.0)", "90.0 (70.0)", "100.0 (100.0)"],
+    ]
+    assert method_numbers([tmp_path], {}, "sec") == {"val": pytest.approx(45.8, abs=0.05), "test": None}
+    assert method_numbers([tmp_path], server, "nosuch") is None
+    assert method_numbers([tmp_path / "nosuch"], server, "sec") == {"val": None, "test": 45.0}
+
+
+def published_by_class(server: dict[str, float] | None = None) -> Published:
+    columns = [
+        {
+            "paper": "P table 1",
+            "split": split,
+            "method": method,
+            "mean": 32.2,
+            "classes": classes,
+            "experiment": experiment,
+        }
+        for split in ("val", "test")
+        for method, classes, experiment in (("first", {"cat": 12.5}, None), ("SEC", {"background": 82.4}, "sec"))
+    ]
+    content = {"experiments": [], "guides": [], "seeders": [], "per_class": columns, "server": server or {}}
+    return Published.model_validate(content)
+
+
+def test_classes_have_a_row_each_and_ours_the_last_column(tmp_path: Path) -> None:
+    save_confusions(tmp_path, "sec", [[80, 0], [0, 20]], [[60, 20], [10, 10]])
+    val, test = class_tables(published_by_class({"sec": 45.0}), [tmp_path], ["background", "cat"])
+    assert val.head == ["class", "first", "SEC", "ours: sec"]
+    rows = {row[0]: row[1:] for row in val.rows}
+    assert list(rows) == [BACKGROUND, *VOC_CLASSES, "mean"]
+    assert rows["background"] == ["–", "82.4", "66.7"] and rows["cat"] == ["12.5", "–", "25.0"]
+    assert rows["dog"] == ["–", "–", "–"] and rows["mean"] == ["32.2", "32.2", "45.8"]
+    assert "test" in test.title and test.rows[-1] == ["mean", "32.2", "32.2", "45.0"] and test.rows[0][-1] == "–"
+    not_run, not_sent = class_tables(published_by_class(), [tmp_path / "nosuch"], ["background", "cat"])
+    assert not_run.head[-1] == not_sent.head[-1] == "ours: sec (not run)"
+    assert {row[-1] for row in not_run.rows} == {"–"}
+
+
+def test_the_published_tables_of_results_agree_with_themselves() -> None:
+    """Means of whole columns, FS% from test over DeepLab's test, and the rows that both papers print."""
+    published = read_published(ROOT / "ablations" / "published.yaml")
+    whole = [column for column in published.per_class if len(column.classes) == 21]
+    assert [(column.split, column.method) for column in whole] == [
+        ("val", "SEC"), ("test", "MIL+ILP+SP-sppxl"), ("test", "SEC"),
+    ]  # fmt: skip
+    for column in whole:
+        assert np.mean([*column.classes.values()]) == pytest.approx(column.mean, abs=0.06)
+    assert all({*column.classes} <= {BACKGROUND, *VOC_CLASSES} for column in published.per_class)
+    assert len(published.methods) == 8 + 10 + 16
+    for row in published.methods:
+        if row.test_percent_of_full is not None:
+            assert row.test is not None
+            assert row.test_percent_of_full == pytest.approx(100 * row.test / 70.3, abs=0.11)
+    printed = {(row.paper, row.row, row.supervision): (row.val, row.test) for row in published.methods}
+    assert printed["SEC table 1", "SEC", "tags"] == printed["GS table 3", "SEC", "I+P"] == (50.7, 51.7)
+    assert printed["GS table 3", "G2", "I+P+S"] == (55.7, 56.7)
+    assert {row.experiment for row in published.methods} == {None, "sec", "full", "seeds", "g0", "guided"}
 
 
 # --- the stage -------------------------------------------------------------------------------------------------------------
@@ -150,9 +231,15 @@ def test_numbers_and_curves_of_a_seeder_come_from_the_first_folder_that_has_it(t
     }  # fmt: skip
 
 
-def test_all_four_files_hold_the_numbers(tmp_path: Path, table: list[Compared]) -> None:
-    write_tables(tmp_path / "out", [table], 26.4)
-    text, markdown = ((tmp_path / "out" / f"table.{kind}").read_text(encoding="utf-8") for kind in ("txt", "md"))
+def test_all_files_hold_the_numbers(tmp_path: Path, table: list[Compared]) -> None:
+    by_class = class_tables(published_by_class(), [tmp_path], ["background", "<b>"])
+    write_tables(tmp_path / "out", [table], by_class, 26.4, b"png")
+    text, markdown, page = (
+        (tmp_path / "out" / f"table.{kind}").read_text(encoding="utf-8") for kind in ("txt", "md", "html")
+    )
+    assert '<span class="own">10.0</span> <span class="paper">(30.0)</span>' in page
+    assert "Foreground in the ground truth: 26.4 %" in page and "IoU by class, test: P table 1" in page
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
     for content in (text, markdown):
         assert "10.0 (30.0)" in content and "Foreground in the ground truth: 26.4 %" in content
     with open(tmp_path / "out" / "table.csv", encoding="utf-8", newline="") as file:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from weakseg.errors import UserError
 from weakseg.evaluation import read_curve
 from weakseg.files import ArrayArchive, ImageArchive, read_json, read_table
+from weakseg.published import read_published
 from weakseg.report.charts import Curves
 from weakseg.report.pictures import Views, open_arrays, open_images
-from weakseg.report.published import read_published
 
 Archive = TypeVar("Archive")
 
