@@ -11,10 +11,11 @@ CUDA ?= yes
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup setup-test init run report profile verify clean test lint docs deps compare
+.PHONY: help setup setup-test init run report profile verify clean test lint docs deps compare figures rehearse \
+	data-voc12 data-msra data-ecssd data-coco14
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
 
 setup: $(RUN) ## make .venv and install what a run needs (CUDA=no: without the CUDA libraries)
 
@@ -45,7 +46,7 @@ run: setup ## run the pipeline with params.yaml as it stands, then show the resu
 report: setup ## write the results table and the page from what has run
 	@weakseg report
 
-profile: setup ## write params.yaml for NAME=toy | small-voc | own-photos | papers | voc12 (FORCE=1 replaces your edits)
+profile: setup ## write params.yaml for NAME=toy | small-voc | own-photos | papers | voc12 | coco14 (FORCE=1 replaces your edits)
 	@weakseg profile $(if $(NAME),"$(NAME)") $(if $(FORCE),--force)
 
 verify: setup ## compare photos, archives and models with the checksums kept for them
@@ -70,3 +71,21 @@ deps: setup ## write the code deps of both dvc.yaml from the imports
 
 compare: setup ## the papers' numbers beside ours, as far as the rows of ablations/ have run
 	@cd ablations && sh -c "$$(python -c "import yaml; print(yaml.safe_load(open('dvc.yaml'))['stages']['compare_published']['cmd'])")"
+
+figures: setup ## the papers' picture figures, from whatever has run, into metrics/figures
+	@python -m weakseg.figures
+
+rehearse: setup ## the papers' profile on a few drawings, every stage: what it takes here, and what the full run would
+	@python -m benchmarks.rehearsal --out metrics/rehearsal.md
+
+data-voc12: setup ## fetch VOC 2012 and SBD into data/VOC2012 (3.4 GB; data/sources.yaml says from where)
+	@python -m weakseg.download voc12
+
+data-msra: setup ## fetch MSRA-B, photos for the saliency model, into data/MSRA
+	@python -m weakseg.download msra
+
+data-ecssd: setup ## fetch ECSSD, fewer such photos, into data/ECSSD
+	@python -m weakseg.download ecssd
+
+data-coco14: setup ## fetch COCO 2014 into data/COCO2014 (20 GB)
+	@python -m weakseg.download coco14

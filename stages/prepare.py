@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from weakseg.datasets import Scan, scan_folder, scan_voc
+from weakseg.datasets import Scan, scan_coco, scan_folder, scan_voc
+from weakseg.errors import UserError
 from weakseg.files import write_class_names, write_json, write_manifest
 from weakseg.runtime import arguments, run
 from weakseg.settings import Data, read_keys
@@ -33,6 +34,12 @@ def _scan(data: Data, lists: Path) -> Scan:
     if data.format == "voc":
         names = (data.train_list or "train", data.val_list, data.test_list)
         return scan_voc(root, *names, data.labels_file, data.classes, lists)
+    if data.format == "coco":
+        if data.labels_file or data.classes:
+            raise UserError(
+                "data.labels_file, data.classes: must be null with data.format coco, whose annotations have both"
+            )
+        return scan_coco(root, data.train_list or "train2014", data.val_list, data.test_list)
     return scan_folder(root, data.labels_file, data.val_list, data.classes, lists=lists)
 
 

@@ -12,7 +12,7 @@ from weakseg.settings import write_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "profiles"
-PROFILES = ("own-photos", "papers", "small-voc", "toy", "voc12")
+PROFILES = ("coco14", "own-photos", "papers", "small-voc", "toy", "voc12")
 WITHOUT_MASKS = "own-photos"  # so without the experiments that learn from masks, or exist to be compared with them
 
 

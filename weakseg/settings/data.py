@@ -18,13 +18,14 @@ class MakeToy(Section):
 
 
 class Data(Section):
-    """Where the tagged photos are. `train_list`, `val_list` and `test_list` name lists of the VOC layout.
+    """Where the tagged photos are. `train_list`, `val_list` and `test_list` name lists of the VOC layout, or
+    COCO's splits (`train2014`).
 
     Lists and the labels file lie below `root`, or in data/lists: these folders are what DVC looks at. Photos of the
     test list need neither tags nor masks; they are segmented and nothing else.
     """
 
-    format: Literal["voc", "folder"]
+    format: Literal["voc", "folder", "coco"]
     root: Annotated[str, Field(min_length=1)]
     train_list: FileBelow | None
     val_list: FileBelow | None
