@@ -78,7 +78,7 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
     "saliency.image_list": "some.txt", "saliency.exclude": "some.txt", "data.*_list": "other", "data.labels_file": "labels.csv",
     "data.classes": ["cat"], "import_cues": {"sec_authors": {"cues": "a.pkl", "image_list": "a.txt"}},
     "make_g1_guides": {"g1": G1}, "export_voc.experiments": ["sec"],
-    "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "*.vgg16.fc_channels": 4096,
+    "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "train_classifier.classifier.vgg16.fc_channels": 1024, "*.vgg16.fc_channels": 4096,
     "train_classifier.*.geometry": "warp", "*.crop_area": [0.5, 1.0], "*.optimizer": "sgd", "*.schedule.kind": "step",
     "make_cams.classifier.method": "gap", "make_cams.*.method": "vanilla_backprop", "make_cams.classifier.geometry": "fit",
     "make_cams.seeder.geometry": "pad", "make_cams.*.excitation_at": "stride8", "make_cams.*.scales": [1.0, 2.0], "make_cams.*.gradient_scales": [1.0],
