@@ -1,12 +1,17 @@
 """Saliency against the ground truth, and which saliency photos the tag classifier leaves out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
+from stages import select_saliency_photos
 from stages.select_saliency_photos import without_classes
+from tests.profile_cases import file_of
 from weakseg.errors import UserError
 from weakseg.evaluation.saliency_quality import foreground_iou, saliency_metrics
-from weakseg.files.manifest import SaliencyRecord
+from weakseg.files.manifest import SaliencyRecord, read_saliency_manifest, write_saliency_manifest
 
 
 def test_iou_by_hand() -> None:
@@ -50,3 +55,24 @@ def test_photos_with_a_class_above_the_probability_are_left_out() -> None:
 def test_leaving_out_all_photos_is_a_users_mistake() -> None:
     with pytest.raises(UserError, match=r"exclude_scores_above: 0\.1 leaves no saliency photo"):
         without_classes(records(2), np.array([3, 4], np.float32), 0.1)
+
+
+def test_the_selection_says_how_many_photos_it_keeps_beside_the_papers_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GS §6.1, with and without a classifier to leave some out."""
+    write_saliency_manifest(tmp_path / "all.csv", records(4))
+    monkeypatch.chdir(tmp_path)
+    file_of("toy", tmp_path)
+    paths = ["--manifest", "all.csv", "--classifier", "models/{classifier}", "--out", "kept.csv"]
+    monkeypatch.setattr("sys.argv", ["select", "--params", "toy.yaml", *paths])
+    select_saliency_photos.main()
+    assert capsys.readouterr().out == "4 of 4 saliency photos kept; the paper keeps 11 041 of MSRA's 25k\n"
+    text = (tmp_path / "toy.yaml").read_text(encoding="utf-8")
+    (tmp_path / "toy.yaml").write_text(text.replace("exclude_scores_above: null", "exclude_scores_above: 0.5"))
+    asked = torch.nn.Identity(), {"input_px": 65, "geometry": "pad"}
+    monkeypatch.setattr(select_saliency_photos, "rebuild_classifier", lambda folder: asked)
+    monkeypatch.setattr(select_saliency_photos, "scores", lambda *_: [np.array([[-1.0, 3.0], [-2.0, -3.0]])] * 2)
+    select_saliency_photos.main()
+    assert "2 of 4 saliency photos kept; the paper keeps 11 041" in capsys.readouterr().out
+    assert [record.image_id for record in read_saliency_manifest(tmp_path / "kept.csv")] == ["s1", "s3"]
