@@ -1,5 +1,6 @@
 """Networks on disk: what model.json says is what is built again."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def test_a_classifier_is_built_again_as_it_was(tmp_path: Path, monkeypatch: pyte
     loaded, description = saved.rebuild_classifier(tmp_path)
     assert asked == [(("gap_lowres", "vgg16", 2, 0.0), VGG16)]
     assert torch.equal(loaded[0].weight, network[0].weight) and not loaded.training
-    assert description == {**DESCRIPTION, "normalization": "efficientnet_lite"}
+    sha256 = hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+    assert description == {**DESCRIPTION, "normalization": "efficientnet_lite", "weights_sha256": sha256}
 
 
 @pytest.mark.parametrize("missing", DESCRIPTION)

@@ -66,9 +66,10 @@ def test_the_oracle_is_g2_on_the_ground_truths_foreground(tmp_path: Path, record
 
 def test_salient_is_relative_to_the_photos_own_maximum(tmp_path: Path) -> None:
     saliency = archive(tmp_path, "saliency.zip", a=np.array([[0, 49, 50, 100]], np.uint8), b=np.zeros((1, 4), np.uint8))
-    assert salient(0.5, saliency, "a").tolist() == [[False, False, True, True]]
-    assert salient(0.25, saliency, "a").tolist() == [[False, True, True, True]]
-    assert not salient(0.5, saliency, "b").any()
+    a, b = (Record(image_id, "train", "", "", 4, 1, (), "") for image_id in "ab")
+    assert salient(0.5, saliency, a).tolist() == [[False, False, True, True]]
+    assert salient(0.25, saliency, a).tolist() == [[False, True, True, True]]
+    assert not salient(0.5, saliency, b).any()
 
 
 def test_the_oracle_s_own_settings_reach_the_rule(tmp_path: Path, record: Record) -> None:
