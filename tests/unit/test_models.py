@@ -47,5 +47,5 @@ def test_a_classifier_is_built_again_as_it_was(tmp_path: Path, monkeypatch: pyte
 def test_a_description_with_something_missing_is_named(tmp_path: Path, missing: str) -> None:
     content = {key: value for key, value in DESCRIPTION.items() if key != missing}
     saved.save_model(tmp_path, small(), content)
-    with pytest.raises(UserError, match=rf"model\.json: damaged or of another version .*{missing}"):
+    with pytest.raises(UserError, match=rf"model\.json: damaged or from another version .*{missing}"):
         saved.rebuild_classifier(tmp_path)

@@ -314,7 +314,7 @@ def test_the_files_may_have_any_name(tmp_path: Path) -> None:
 def test_photos_without_published_cues_are_counted_and_listed(tmp_path: Path) -> None:
     cues = read_published_cues(*write(tmp_path, python2_pickle(good_entries())))
     records = [record(f"new_{number}", 1) for number in range(12)] + [record("2009_000002", 1)]
-    with pytest.raises(UserError, match="nothing for 12 of 13 training photos") as raised:
+    with pytest.raises(UserError, match="no published cues for 12 of 13 training photos") as raised:
         check_matches(cues, records, CLASS_NAMES)
     assert "new_9, …" in str(raised.value) and "new_10" not in str(raised.value)
     check_matches(cues, records[12:], CLASS_NAMES)

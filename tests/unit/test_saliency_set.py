@@ -110,9 +110,9 @@ def test_sizes_are_those_of_the_upright_photo(tmp_path: Path) -> None:
 def test_nothing_to_use(tmp_path: Path) -> None:
     root = make_set(tmp_path, ["a"])
     (root / "all.txt").write_text("a\n")
-    assert "no photos to use" in fault(root, None, "all.txt")
+    assert "no photos left" in fault(root, None, "all.txt")
     write_boxes(root, [])
-    assert "no photos to use" in fault(root)
+    assert "no photos left" in fault(root)
     (root / "boxes.txt").unlink()
     assert "boxes.txt: no such file" in fault(root)
     assert "nowhere: no such folder" in fault(root / "nowhere")

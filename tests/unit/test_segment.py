@@ -291,14 +291,17 @@ WHOLE = {"geometry": "crop", "input_px": None, "crf": vars(DEEPLAB), "backend": 
     [
         (None, "dvc repro write_test_rule"),
         ("{", "not valid JSON"),
-        ('{"geometry": "crop"}', "damaged or of another version"),
+        ('{"geometry": "crop"}', "damaged or from another version"),
         (
             json.dumps({"geometry": "warp", "input_px": None, "crf": vars(DEEPLAB), "backend": "exact"}),
             "geometry 'warp' with input_px None",
         ),
         (json.dumps({**WHOLE, "crf": vars(DEEPLAB) | {"steps": -1}}), "at least 0"),
         (json.dumps({**WHOLE, "backend": "gpu"}), "backend 'gpu'"),
-        (json.dumps({key: value for key, value in WHOLE.items() if key != "backend"}), "damaged or of another version"),
+        (
+            json.dumps({key: value for key, value in WHOLE.items() if key != "backend"}),
+            "damaged or from another version",
+        ),
     ],
 )
 def test_a_missing_or_damaged_rule_is_told(content: str | None, words: str, tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_imagenet_comes_from_the_hubs_cache(
     stem = torch.load(files("convnext_atto", "pth"), weights_only=True)["stem.0.weight"]
     assert torch.equal(network.backbone.early.part.stem_0.weight, stem)
     (tmp_path / "imagenet").write_text(f"{name} 0123456789\n")  # as models/pretrained/imagenet
-    with pytest.raises(UserError, match="other weights of timm/convnext_atto"):
+    with pytest.raises(UserError, match="weights of timm/convnext_atto.d2_in1k are not those"):
         load_pretrained(network, name, tmp_path / "imagenet", False)
 
 
@@ -412,7 +412,7 @@ def test_without_network_the_error_comes_soon(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", never)
     start = time.monotonic()
     with pytest.raises(
-        UserError, match=r"resnet50 cannot be had from timm's hub \(ConnectionError.*model\.safetensors of"
+        UserError, match=r"resnet50 are not available from timm's hub \(ConnectionError.*model\.safetensors of"
     ):
         hub_file("timm/resnet50")
     assert time.monotonic() - start < 5
@@ -430,12 +430,12 @@ def test_without_network_the_error_comes_soon(monkeypatch: pytest.MonkeyPatch) -
         ("timm/resnet5000", "gap_lowres", r"timm has no model 'resnet5000'; there are .*timm/resnet50"),
         ("timm/resnet50.nosuch", "gap_lowres", r"timm has no model 'resnet50\.nosuch'"),
         ("timm/", "gap_lowres", "timm has no model ''"),
-        (f"timm/{VIT}", "gap_highres", f"{VIT} has patches of 16 px, which give no output stride of 8"),
+        (f"timm/{VIT}", "gap_highres", f"{VIT} has patches of 16 px, which do not allow an output stride of 8"),
         ("timm/eva02_tiny_patch14_224", "gap_lowres", "has patches of 14 px"),
-        ("timm/densenet121", "gap_deeplab", "densenet121 has features at strides 2, 4, 8, 16, 32, which give no"),
+        ("timm/densenet121", "gap_deeplab", "densenet121 has features at strides 2, 4, 8, 16, 32, which do not allow"),
         ("timm/gmlp_s16_224", "gap_lowres", "gmlp_s16_224 is neither a chain of stages nor a plain vision transformer"),
         ("timm/hrnet_w18_small", "gap_lowres", "hrnet_w18_small is neither a chain of stages"),
-        ("timm/halonet26t", "gap_lowres", "halonet26t gives no regular grid of features of photos of any size"),
+        ("timm/halonet26t", "gap_lowres", "halonet26t has no regular grid of features for photos of any size"),
     ],
 )
 def test_what_cannot_be_had_is_the_users_error(name: str, layout: str, message: str) -> None:

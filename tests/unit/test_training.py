@@ -446,7 +446,7 @@ def test_without_a_word_in_the_environment_every_ten_minutes_are_due(
 @pytest.mark.parametrize("text", ["often", "-1", "1e3", "nan", "1,5", "9999999999", " 3", "²"])
 def test_what_is_no_interval_is_told(variable: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(UserError, match=rf"{variable}: {re.escape(repr(text))} is no number from 0 to"):
+    with pytest.raises(UserError, match=rf"{variable}: {re.escape(repr(text))} is not a number from 0 to"):
         trained(run_in(tmp_path))
 
 

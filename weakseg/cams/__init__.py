@@ -1,4 +1,4 @@
-"""Heat maps that show where a classifier's tags come from."""
+"""Heat maps that show where a classifier sees its tags."""
 
 import lazy_loader
 

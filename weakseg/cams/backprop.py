@@ -1,8 +1,8 @@
-"""Backprop seeders: what a classifier's score owes to each pixel (GS §4.2).
+"""Backprop seeders: how much each pixel contributes to a classifier's score (GS §4.2).
 
 Vanilla: Simonyan et al. 2014. Guided: Springenberg et al. 2015. Excitation: Zhang et al. 2016, "Top-down neural
-attention by excitation backprop". They differ in how layers pass signals back. The networks stay as they are: while a
-score is computed, a mode of torch replaces the functions concerned, wherever they are called.
+attention by excitation backprop". They differ in how layers pass signals back. The networks are not changed: while a
+score is computed, a torch function mode replaces the functions concerned, wherever they are called.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,8 +55,8 @@ def image_gradients(classifier: Classifier, images: Tensor, classes: Sequence[in
 
 
 def check_rectifiers(classifier: Classifier) -> None:
-    """Raises UserError for a network whose activations are not all ReLUs: on it guided backprop would be the plain
-    gradient, in part or altogether."""
+    """Raises UserError for a network whose activations are not all ReLUs: with others, guided backprop would be the
+    plain gradient, in part or entirely."""
     with torch.no_grad(), GuidedReLU() as mode:
         classifier(torch.zeros(1, 3, SMALL_PX, SMALL_PX))
     if mode.others or not mode.rectified:
@@ -75,7 +75,7 @@ def excitation_maps(
     channels, since Zhang et al. stop at a layer in between (1, L, h8, w8).
 
     The rule is for activations ≥ 0. The normalized photo is signed, so its pixels' activations are what they are above
-    black. Batch norm must be folded into the convolutions (`networks.fold_batch_norm`); raises ValueError where it is not.
+    black. Batch norm must be folded into the convolutions (`networks.fold_batch_norm`); raises ValueError if it is not.
     """
     if any(is_batch_norm(module) for module in cast(nn.Module, classifier).modules()):
         raise ValueError("excitation backprop needs batch norm folded into the convolutions")
@@ -108,7 +108,7 @@ def _gradients(scores: Tensor, source: Tensor, classes: Sequence[int]) -> list[T
 
 
 def _ceiling(func: Any, args: Any, kwargs: Any) -> float | None:
-    """The largest value that a ReLU lets through; None for what is no ReLU."""
+    """The largest value that a ReLU passes; None if it is not a ReLU."""
     if func in CLIPPINGS:
         lowest, highest = _bounds(*args, **kwargs)
         return highest if lowest == 0 else None
@@ -156,12 +156,12 @@ class _GuidedReLU(torch.autograd.Function):
 class ExcitationBackprop(TorchFunctionMode):
     """While active, "gradients" of what is computed are marginal winning probabilities (Zhang et al., equations 1 to 3).
 
-    A neuron hands its probability on to those below in proportion to activation × positive weight, biases aside:
-    P(a_n) = Σ_i P(a_i) · a_n w⁺_in / Σ_m a_m w⁺_im. ReLUs hand it on as it is, max pooling to the winner. Averages and
-    sums of branches are layers of equal weights. The rule is made for activations ≥ 0; where a layer without ReLU
-    gives negative ones (EfficientNet's projections, branches of a ResNet), they count as 0 and win nothing.
+    A neuron passes its probability down in proportion to activation × positive weight, biases aside: P(a_n) = Σ_i
+    P(a_i) · a_n w⁺_in / Σ_m a_m w⁺_im. ReLUs pass it on unchanged, max pooling to the winner. Averages and sums of
+    branches are layers of equal weights. The rule is meant for activations ≥ 0; if a layer without ReLU gives negative
+    ones (EfficientNet's projections, branches of a ResNet), they count as 0 and win nothing.
 
-    `lowest` are the least values that the first convolution can be given, which its input is counted from.
+    `lowest` are the lowest possible values of the first convolution's input, which count as 0.
     """
 
     def __init__(self, lowest: Tensor | None = None) -> None:

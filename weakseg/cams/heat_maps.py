@@ -1,6 +1,5 @@
-"""Heat maps of a classifier for an image's own labels: class activation maps, backprop, and what shows background.
-
-Maps come on grids that cover the photo from corner pixel to corner pixel (aligned corners).
+"""Heat maps of a classifier for an image's own labels: class activation maps, backprop, and the gradient that shows
+background. Their grids cover the photo from corner pixel to corner pixel (aligned corners).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -38,9 +37,9 @@ def heat_maps(
 
     Smoothed by a Gaussian of `settings.smoothing_px`, averaged over `settings.scales` and, with `settings.flip`, over
     the mirrored photo. The grid has a cell every `cell_px` of the photo's input size. With geometry `pad` the network
-    sees the photo filled up to a square, and what it shows of the padding is cut off. With `settings.gradient_scales` a
-    class's map is the sum of two, each divided by its maximum: the class map, and the finer `activation_gradient`
-    averaged over those scales.
+    sees the photo padded to a square, and the padding is cut off the map. With `settings.gradient_scales` a class's map
+    is the sum of two, each divided by its maximum: the class map, and the finer `activation_gradient` averaged over
+    those scales.
     """
     sizes = input_sizes(images[0], settings)
     base = sizes[1.0]
@@ -105,14 +104,14 @@ def cell_px(settings: MakeCams) -> int:
 
 
 def input_sizes(image: npt.NDArray[np.uint8], settings: MakeCams) -> dict[float, tuple[int, int]]:
-    """What the photo is brought to, before any padding, at scale 1 and at each of the settings' scales."""
+    """The photo's size, before any padding, at scale 1 and at each of the settings' scales."""
     height, width = image.shape[:2]
     scales = {1.0, *settings.scales, *settings.gradient_scales}
     return {scale: input_size(height, width, settings.input_px * scale, settings.geometry) for scale in sorted(scales)}
 
 
 def _padded(labels: Sequence[npt.NDArray[np.intp]]) -> Tensor:
-    """(B, most labels) class ids; a photo with fewer has its first one again."""
+    """(B, most labels) class ids; a photo with fewer repeats its first one."""
     most = max(1, *map(len, labels))
     rows = [np.pad(row, (0, most - len(row)), constant_values=row[0] if len(row) else 0) for row in labels]
     return torch.from_numpy(np.stack(rows).astype(np.int64))
@@ -142,8 +141,7 @@ def _maps(network: nn.Module, pixels: Tensor, classes: Tensor, settings: MakeCam
 
 
 def prepared(network: nn.Module, method: str) -> nn.Module:
-    """The network as `heat_maps` wants it for that method; changed in place. Raises UserError for a network that the
-    method does not suit."""
+    """The network, prepared in place for that method. Raises UserError if the method does not suit it."""
     if method == "guided_backprop":
         backprop.check_rectifiers(cast(Classifier, network))
     return fold_batch_norm(network) if method == "excitation_backprop" else network
@@ -162,7 +160,7 @@ def gradient_saliency(classifier: Classifier, images: Tensor) -> Tensor:
 
 
 def activation_gradient(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor:
-    """(B, L, h8, w8): where the stride-8 features speak for a class: Σ over channels of max(0, feature · gradient).
+    """(B, L, h8, w8): where the stride-8 features support a class: Σ over channels of max(0, feature · gradient).
 
     `classes` (B, L) are each photo's own. The gradient is that of the class's score; 3×3 averages smooth its
     checkerboard. After LayerCAM (Jiang et al. 2021), with the product's sign for the gradient's, because linear

@@ -21,8 +21,8 @@ def label_scores(
 ) -> tuple[LabelMap, Maps]:
     """Every label's score at every pixel: cams (L, h, w), labels (L,) class ids → (L,) uint8 and (L, H, W) float32.
 
-    Each upsampled map is divided by its own maximum. A map without a positive value, or NaN in it, counts as 0 there.
-    Raises ValueError where cams and labels do not pair up.
+    Each upsampled map is divided by its own maximum. A map without a positive value counts as 0, and so does NaN.
+    Raises ValueError if cams and labels do not pair up.
     """
     ids = np.asarray(labels, np.int64).reshape(-1)
     if cams.ndim != 3 or len(cams) != len(ids):
@@ -42,7 +42,7 @@ def seed_scores(
 ) -> tuple[LabelMap, Maps]:
     """The best label and its score at every pixel, before any threshold: (H, W) uint8 and (H, W) float32.
 
-    Maps as of `label_scores`; ties go to the label named first. Without labels everything is class 0 with score 0.
+    Maps as of `label_scores`; ties go to the first label. Without labels everything is class 0 with score 0.
     """
     ids, scores = label_scores(cams, labels, height, width)
     if not ids.size:

@@ -43,7 +43,7 @@ def mean_field(
         workers: processes of the lattice, None for `runtime.worker_count`; the result does not depend on it.
         max_bytes: bound on the exact backend's kernel; what does not fit is computed in groups and blocks.
 
-    Returns (B, C, H, W) on the device of `scores`, float32 (float64 stays). Raises ValueError for inputs that do not fit.
+    Returns (B, C, H, W) on the device of `scores`, float32 (float64 stays). Raises ValueError for misfits.
 
     Example:
         >>> images = torch.tensor([0, 0, 0, 255, 255, 255], dtype=torch.uint8).view(1, 1, 6, 1).expand(1, 1, 6, 3)
@@ -77,7 +77,7 @@ def start_mean_field(
     min_prob: float | None = None,
     workers: int | None = None,
 ) -> Callable[[], Tensor]:
-    """The lattice backend begun in the worker processes; call the result to wait for it.
+    """Start the lattice backend in worker processes; call the result to wait for it.
 
     Lets a training step do other work meanwhile. Arguments and result as in `mean_field`.
     """

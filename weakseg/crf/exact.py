@@ -17,7 +17,7 @@ Images = Tensor | npt.NDArray[np.uint8]
 def exact_mean_field(
     images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int, potts: Tensor | None = None
 ) -> Tensor:
-    """Groups of images whose kernels fit together; for gradients, a group's is built again in backward."""
+    """Groups of images whose kernels fit together; for gradients, a group's kernel is rebuilt in backward."""
     locations = scores.shape[2] * scores.shape[3]
     group = max(1, max_bytes // max(1, locations**2 * scores.element_size()) - 1)  # 1: see _Pairwise._kernel
     if len(scores) <= group:
@@ -47,7 +47,7 @@ def _unrolled(images: Tensor, scores: Tensor, params: CRFParams, max_bytes: int,
 
 
 class _Message(torch.autograd.Function):
-    """K' Q. K' is symmetric, so the gradient is K' too, and blocks of K need not be kept for it."""
+    """K' Q. K' is symmetric, so the gradient is K' too, and no blocks of K are kept for it."""
 
     @staticmethod
     def forward(ctx: Any, probs: Tensor, pairwise: "_Pairwise") -> Tensor:
@@ -62,10 +62,9 @@ class _Message(torch.autograd.Function):
 class _Pairwise:
     """w_b K'_b + w_g K'_g of a group of images (B, H, W, 3), as an operator on (B, C, H, W).
 
-    The Gaussian kernel is a product of one along rows and one along columns, normalization included, so it is
-    two small matrices. The bilateral one is exp(E) with E_ij = −½‖Δxy‖²/σ_xy² − ½‖Δrgb‖²/σ_rgb²; its
-    normalization and weight are applied to Q, before and after, which spares two passes over the (N, N)
-    entries.
+    The Gaussian kernel is a product of one along rows and one along columns, normalization included, so it is two small
+    matrices. The bilateral one is exp(E) with E_ij = −½‖Δxy‖²/σ_xy² − ½‖Δrgb‖²/σ_rgb²; its normalization and weight are
+    applied to Q, before and after, which saves two passes over the (N, N) entries.
     """
 
     def __init__(self, images: Tensor, params: CRFParams, dtype: torch.dtype, max_bytes: int) -> None:
@@ -94,11 +93,11 @@ class _Pairwise:
         # The product is exact in whole numbers; a matmul's own alpha would be rounded into it.
         kernel = torch.bmm(self.left, self.right[..., chosen])
         torch.add(position, kernel, alpha=0.5 / self.params.bilateral_sigma_rgb**2, out=kernel)
-        # Below -80 exp is about to be denormal: nothing next to the 1 of i = j, and four times slower.
+        # Below -80 exp is almost denormal: negligible next to the 1 of i = j, and four times slower.
         return kernel.clamp_min_(-80).exp_()
 
     def _kept_or_built(self, chosen: slice) -> Tensor:
-        """A block of K_b. Use it without a name, so that it is gone before the next one is built."""
+        """A block of K_b. Do not bind it to a name, so it is freed before the next one is built."""
         return self._kernel(chosen) if self.resident is None else self.resident
 
     def _sum(self, values: Tensor) -> Tensor:

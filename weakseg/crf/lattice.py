@@ -3,7 +3,7 @@
 The model (Krähenbühl & Koltun, NIPS 2011): Q ← softmax(scores + w_b K'_b Q + w_g K'_g Q), with K'
 symmetrically normalized. This module imports numpy, OpenCV and pydensecrf only, never torch, so that worker processes
 start fast and stay small. The lattice depends on the order of the colour channels: SEC's released layers ran
-BGR in training and RGB at test time; pass the image in the order you mean.
+BGR in training and RGB at test time; pass the image in the order you want.
 """
 
 import math
@@ -39,8 +39,8 @@ def _infer(image: Photo, energy: Maps, params: CRFParams, class_weights: Maps | 
 def _infer_convolved(image: Photo, energy: Maps, params: CRFParams, class_weights: Maps | None = None) -> Maps:
     """`_infer`, with the Gaussian kernel as a convolution cut off at 3 σ instead of on a lattice of its own.
 
-    It enters each step's energy, so pydensecrf adds it without knowing. The lattice approximates that kernel; this is
-    nearer to its sum.
+    It is added to each step's energy, so pydensecrf needs no change. The lattice approximates that kernel; this is
+    closer to its sum.
     """
     (height, width), classes = image.shape[:2], len(energy)
     crf = densecrf.DenseCRF2D(width, height, classes)

@@ -1,9 +1,8 @@
 """The lattice CRF of a batch of images, spread over worker processes.
 
-Plain subprocesses with a pipe each, not multiprocessing: safe beside torch's threads, no re-import of the
-caller's main module (which would load torch), no pickle, and they end by themselves when their parent does.
-They are kept between calls, since a training step makes one. pydensecrf holds the GIL, so threads would not
-do.
+Plain subprocesses with a pipe each, not multiprocessing: safe beside torch's threads, no re-import of the caller's main
+module (which would load torch), no pickle, and they exit when their parent does. They are kept between calls, since
+each training step makes one. pydensecrf holds the GIL, so threads would not help.
 """
 
 import functools
@@ -57,7 +56,7 @@ def _solve(images: Photo, scores: Maps, params: CRFParams, min_prob: float) -> M
 
 
 class _Worker:
-    """One `python -m weakseg.crf.lattice_workers` process, started when first needed and again after it died."""
+    """One `python -m weakseg.crf.lattice_workers` process, started when first needed, and again if it died."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +87,7 @@ class _Worker:
             reply = b""
         if len(reply) < scores.nbytes:
             raise UserError(
-                f"a CRF worker process ended (exit code {self.close()}; -9 is most often out of memory): its "
+                f"a CRF worker process ended (exit code {self.close()}; -9 usually means out of memory): its "
                 "message, if any, is above; set the environment variable WEAKSEG_WORKERS lower and rerun"
             )
         return np.frombuffer(reply, np.float32).reshape(scores.shape)
@@ -134,7 +133,7 @@ def _close_all(workers: Sequence[_Worker], owner: int) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _pool(workers: int, owner: int) -> _Pool:
-    """The process's one pool; another number of workers, or a fork, gets a new one."""
+    """The process's pool; another number of workers, or a fork, gets a new one."""
     return _Pool(workers)
 
 
@@ -143,8 +142,8 @@ def start_batch(
 ) -> Callable[[], Maps]:
     """`soft` of images (B, H, W, 3), scores (B, C, H, W) in worker processes; call the result to wait.
 
-    workers: None for `runtime.worker_count`. With one worker or one image the work is done here, before returning.
-    Raises UserError (from the returned function) if a worker dies; the next call starts a new one.
+    workers: None for `runtime.worker_count`. With one worker or one image the work is done in this process, before
+    returning. Raises UserError (from the returned function) if a worker dies; the next call starts a new one.
     """
     workers = worker_count() if workers is None else workers
     count = min(workers, len(images))
@@ -161,7 +160,7 @@ def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle; its end closes our input
         signal.signal(number, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the replies
+    os.dup2(2, 1)  # what libraries print must not mix with the replies
     _serve(sys.stdin.buffer, replies)
 
 

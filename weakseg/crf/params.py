@@ -65,10 +65,10 @@ def competitors(
     """Which classes the test-time CRF runs for: their ids (K,), fresh scores (K or K + 1, H, W), Potts factors or None.
 
     log_probs (C, H, W). A class is without support if its probability exceeds `keep_floor` at no pixel and is the
-    highest at none. Such classes are pooled into one that cannot win, the last of the scores, their probabilities
-    added: what they take from the others decides some borders. The pool's Potts weights are divided by their number,
-    since each would have spoken for itself only. The lattice works on four classes at a time; where the kept ones and
-    the pool don't fill the last four, the likeliest of the others are kept too. `keep_floor=0` keeps all classes.
+    highest at none. Such classes are pooled into one that cannot win, the last of the scores, with their probabilities
+    added, since these decide some borders. The pool's Potts weights are divided by their number, as if each class stood
+    alone. The lattice works on four classes at a time; if the kept ones and the pool do not fill the last four, the
+    likeliest of the others are kept too. `keep_floor=0` keeps all classes.
     """
     kept, pooled = _divided(log_probs, keep_floor)
     scores = np.empty((len(kept) + bool(len(pooled)), *log_probs.shape[1:]), np.float32)

@@ -11,14 +11,14 @@ from weakseg.crf.params import CRFParams
 class TestTimeCRF:
     """The most probable class of each pixel (H, W), from a photo (H, W, 3) and its log-probabilities (C, H, W)."""
 
-    __test__ = False  # pytest collects what is called Test…
+    __test__ = False  # pytest collects classes named Test…
 
     params: CRFParams
     backend: Literal["lattice", "exact"] = "lattice"
 
     def __call__(self, image: Photo, log_probs: Maps) -> LabelMap:
         if self.backend == "lattice":
-            from weakseg.crf.lattice import lattice_labels  # needs pydensecrf, which the other one does not
+            from weakseg.crf.lattice import lattice_labels  # needs pydensecrf; the other backend does not
 
             return lattice_labels(image, log_probs, self.params)
         from weakseg.crf.exact import exact_labels

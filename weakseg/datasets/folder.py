@@ -1,4 +1,4 @@
-"""Scanning a plain folder of tagged photos: a labels.csv, or a sub-folder per tag."""
+"""Scanning a plain folder of tagged photos: a labels.csv, or one subfolder per tag."""
 
 import filecmp
 import os
@@ -42,15 +42,15 @@ def scan_folder(
     masks_folder: str = "masks",
     lists: Path | None = None,
 ) -> Scan:
-    """Scans a folder of photos with a `labels.csv` (or `labels_file`), or else with one sub-folder per tag.
+    """Scans a folder of photos with a `labels.csv` (or `labels_file`), or else with one subfolder per tag.
 
-    With a labels file (image_id,labels[,split]; ids are file names, with or without their suffix) the photos may lie
-    anywhere below `root`; those it doesn't name are left out, with a note. In tag folders photos lie directly in
-    `root/<tag>/`; the same photo under several tags has them all, while different photos of one name are a problem.
-    Photos are 'train' unless the split column or `val_list` (a text file of ids) says otherwise; only train photos
-    need labels. `<masks_folder>/<id>.png` is the ground truth of whichever photos have one, never a source of labels.
-    Foreground classes are `class_names`, else `root/classes.txt`, else the names found, sorted.
-    Raises one UserError that lists every problem.
+    With a labels file (image_id,labels[,split]; ids are file names, with or without their suffix) the photos may be
+    anywhere below `root`; those it does not name are left out, with a note. In tag folders the photos are directly in
+    `root/<tag>/`; the same photo in several folders has all their tags, while different photos with the same name are a
+    problem. Photos are 'train' unless the split column or `val_list` (a text file of ids) says otherwise; only train
+    photos need labels. `<masks_folder>/<id>.png` is a photo's ground truth, if there is one, and never a source of
+    labels. Foreground classes are `class_names`, else `root/classes.txt`, else the names found, sorted. Raises one
+    UserError that lists every problem.
     """
     root, problems = data_folder(root), Problems()
     photos, rows, table = _tagged_photos(root, labels_file, masks_folder, lists, problems)
@@ -71,7 +71,8 @@ def scan_folder(
 def _tagged_photos(
     root: Path, labels_file: Path | str | None, masks_folder: str, lists: Path | None, problems: Problems
 ) -> tuple[PhotoIndex, dict[str, LabelRow], Path]:
-    """The photos, their tags by image id, and where the tags stand: the labels file, or `root` for its sub-folders."""
+    """The photos, their tags by image id, and where the tags come from: the labels file, or `root` for its
+    subfolders."""
     if not labels_file and not existing(root / "labels.csv"):
         return (*_scan_tag_folders(root, masks_folder, problems), root)
     table = find_file(root, labels_file or "labels.csv", lists)
@@ -80,13 +81,13 @@ def _tagged_photos(
     for written, row in read_labels_file(table, problems).items():
         image_id = _without_suffix(written, photos)
         if image_id in rows:
-            problems.add(f"{table}, line {row.line}: id {image_id!r} stands already on line {rows[image_id].line}")
+            problems.add(f"{table}, line {row.line}: id {image_id!r} is already on line {rows[image_id].line}")
         rows.setdefault(image_id, row)
     return photos, rows, table
 
 
 def _without_suffix(image_id: str, photos: PhotoIndex) -> str:
-    """The stem where the id is a photo's whole file name."""
+    """The stem, if the id is a photo's full file name."""
     stem = Path(image_id).stem
     known = any(composed(path.name) == image_id for path in photos.get(stem, []))
     return stem if image_id not in photos and known else image_id
@@ -98,11 +99,11 @@ def _scan_tag_folders(root: Path, masks_folder: str, problems: Problems) -> tupl
     tags = [name for name in sorted(os.listdir(root)) if not name.startswith(".") and name != masks_folder]
     tags = [name for name in tags if os.path.isdir(root / name)]
     if not tags:
-        problems.add(f"{root}: has neither a labels.csv nor a sub-folder per tag")
+        problems.add(f"{root}: has neither a labels.csv nor a subfolder per tag")
     for tag in tags:
         in_folder = photos_in_folder(root, Path(tag), problems)
         if not in_folder:
-            problems.add(f"{root / tag!s}: no photos lie directly in this tag's folder")
+            problems.add(f"{root / tag!s}: no photos directly in this tag's folder")
         for image_id, paths in in_folder.items():
             _add_tagged(root, composed(tag), image_id, paths, photos, rows, problems)
     loose = photos_in_folder(root, Path(), problems)
@@ -113,7 +114,7 @@ def _add_tagged(
     root: Path, tag: str, image_id: str, paths: list[Path], photos: PhotoIndex, rows: dict[str, LabelRow],
     problems: Problems,
 ) -> None:  # fmt: skip
-    """Adds photos of one name in one tag's folder; the same file under an earlier tag gets this tag as well."""
+    """Adds the photos of one name in one tag's folder; a file seen under an earlier tag gets this tag as well."""
     first = photos.setdefault(image_id, paths)
     if problem := image_id_problem(image_id):
         problems.add(f"{str(paths[0])!a}: the file name {problem}; rename it")
@@ -138,14 +139,14 @@ def _hold_out(
     lists: Path | None,
     problems: Problems,
 ) -> dict[str, LabelRow]:
-    """Rows with every split filled in: 'val' for the ids of `val_list` (tagged or not), else as told, else 'train'."""
+    """Rows with every split filled in: 'val' for the ids of `val_list` (tagged or not), else as given, else 'train'."""
     rows = dict(rows)
     with problems.collect():
         for written in read_image_ids(find_file(root, val_list, lists), problems) if val_list else []:
             image_id = _without_suffix(written, photos)
             row = rows.get(image_id, LabelRow((), "", 0))
             if row.split not in ("", "val"):
-                problems.add(f"{image_id}: stands in {val_list}, but its row says {row.split}")
+                problems.add(f"{image_id}: is in {val_list}, but its row says {row.split}")
             rows[image_id] = replace(row, split="val")
     return {image_id: replace(row, split=row.split or "train") for image_id, row in rows.items()}
 

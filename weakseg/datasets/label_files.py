@@ -1,6 +1,6 @@
 """The text files beside the photos: lists of ids, labels files, VOC annotations, class names.
 
-Everything a reader finds wrong is gathered in a `Problems`, so that a user sees all of it at once.
+Readers collect what is wrong in a `Problems`, so a user sees all of it at once.
 """
 
 import csv
@@ -15,7 +15,7 @@ from xml.parsers import expat
 from weakseg.errors import Problems, UserError
 from weakseg.files import BACKGROUND, IGNORE_INDEX, read_text
 
-MAX_ID_BYTES = 200  # file systems take 255, of which suffixes and temporary names need some
+MAX_ID_BYTES = 200  # file systems allow 255, some of which suffixes and temporary names need
 
 
 MAX_XML_BYTES = 1 << 20
@@ -25,14 +25,14 @@ SPLITS = ("train", "val", "test")
 
 
 def composed(text: str) -> str:
-    """The text with accents as one character each (NFC): some systems write file names with them apart (NFD)."""
+    """The text with each accented letter as one character (NFC): some systems write file names with two (NFD)."""
     return unicodedata.normalize("NFC", text)
 
 
 def text_problem(text: str) -> str | None:
-    """Why `text` cannot stand in a file of ours: control characters, line separators, broken UTF-8."""
+    """Why `text` cannot be written to a text file: control characters, line separators, broken UTF-8."""
     bad = next((c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")), None)
-    return None if bad is None else f"holds the character {bad!a}"
+    return None if bad is None else f"contains the character {bad!a}"
 
 
 def image_id_problem(image_id: str) -> str | None:
@@ -49,10 +49,9 @@ def image_id_problem(image_id: str) -> str | None:
 
 
 def read_image_ids(path: Path, problems: Problems, may_be_empty: bool = False) -> list[str]:
-    """Ids of a list, one a line, in its order; blank lines, a byte-order mark and either line ending are taken.
-
-    Bad and repeated ids become problems and are left out. Raises UserError where the list cannot be read as UTF-8
-    or, unless it `may_be_empty`, holds no id.
+    """Ids of a list, one per line, in its order; blank lines, a byte-order mark and either line ending are accepted.
+    Bad and repeated ids become problems and are left out. Raises UserError if the list cannot be read as UTF-8 or,
+    unless it `may_be_empty`, has no id.
     """
     image_ids: dict[str, int] = {}
     lines = [(number, composed(line.strip())) for number, line in enumerate(read_text(path).split("\n"), 1)]
@@ -62,17 +61,17 @@ def read_image_ids(path: Path, problems: Problems, may_be_empty: bool = False) -
         if problem := image_id_problem(image_id):
             problems.add(f"{path}, line {number}: id {image_id!a} {problem}")
         elif image_id in image_ids:
-            problems.add(f"{path}, line {number}: id {image_id!r} stands already on line {image_ids[image_id]}")
+            problems.add(f"{path}, line {number}: id {image_id!r} is already on line {image_ids[image_id]}")
         else:
             image_ids[image_id] = number
     if not may_be_empty and not any(image_id for _, image_id in lines):
-        raise UserError(f"{path}: the list is empty; it needs one image id a line")
+        raise UserError(f"{path}: the list is empty; it needs one image id per line")
     return list(image_ids)
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One line of a labels file: names of the classes in the photo, and its split ('' where none is told)."""
+    """One line of a labels file: names of the classes in the photo, and its split ('' if none is given)."""
 
     labels: tuple[str, ...]
     split: str
@@ -81,10 +80,8 @@ class LabelRow:
 
 def read_labels_file(path: Path, problems: Problems) -> dict[str, LabelRow]:
     """Rows by image id of a CSV with the columns image_id, labels (separated by spaces, or in quotes by commas or
-    semicolons) and perhaps split.
-
-    Other columns do not matter. Faulty rows become problems and are left out. Raises UserError where the file cannot
-    be read as UTF-8 or lacks a column.
+    semicolons) and optionally split. Other columns are ignored. Faulty rows become problems and are left out. Raises
+    UserError if the file cannot be read as UTF-8 or lacks a column.
     """
     rows: dict[str, LabelRow] = {}
     reader = csv.reader(StringIO(read_text(path)), strict=True)
@@ -106,14 +103,14 @@ def _add_label_row(
 ) -> None:
     where = f"{path}, line {line}"
     if len(cells) > len(header):
-        problems.add(f"{where}: more cells than the first line has; separate labels by spaces, or put them in quotes")
+        problems.add(f"{where}: more cells than the first line; separate labels by spaces, or put them in quotes")
         return
     row = dict(zip(header, (composed(cell.strip()) for cell in cells), strict=False))
     image_id, split = row.get("image_id", ""), row.get("split", "")
     if problem := image_id_problem(image_id):
         problems.add(f"{where}: id {image_id!a} {problem}")
     elif image_id in rows:
-        problems.add(f"{where}: id {image_id!r} stands already on line {rows[image_id].line}")
+        problems.add(f"{where}: id {image_id!r} is already on line {rows[image_id].line}")
     elif split and split not in SPLITS:
         problems.add(f"{where}: split {split!a} of {image_id!r} is none of {', '.join(SPLITS)}")
     else:
@@ -124,7 +121,7 @@ def _add_label_row(
 def report_unknown_classes(
     path: Path, rows: Mapping[str, LabelRow], class_names: Sequence[str], problems: Problems
 ) -> None:
-    """One problem per row with labels that are no foreground class; none where the classes themselves are at fault."""
+    """One problem per row with labels that are not foreground classes; none if the classes themselves are at fault."""
     known = set(class_names[1:])
     for image_id, row in rows.items() if known else ():
         unknown = [label for label in row.labels if label not in known]
@@ -134,9 +131,8 @@ def report_unknown_classes(
 
 
 def read_annotation(path: Path) -> tuple[str, ...]:
-    """Names of the objects in a VOC annotation, the difficult ones too, each once.
-
-    A document type declaration, and with it every entity, is refused. Raises UserError naming the file.
+    """Names of the objects in a VOC annotation, difficult ones included, each once. A document type declaration, and
+    thus every entity, is refused. Raises UserError naming the file.
     """
     try:
         with open(path, "rb") as file:
@@ -163,7 +159,7 @@ def _object_names(content: bytes) -> list[str]:
             names[-1] += data
 
     def refuse_doctype(*_: object) -> None:
-        raise ValueError("it declares a document type, which annotations have no use for")
+        raise ValueError("it declares a document type, which annotations do not need")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.CharacterDataHandler = start, text
@@ -184,17 +180,17 @@ def with_background(names: Sequence[str], where: str) -> list[str]:
     if not foreground:
         raise UserError(f"{where}: no class names")
     if len(foreground) >= IGNORE_INDEX:
-        raise UserError(f"{where}: {len(foreground)} classes; 8-bit masks can tell {IGNORE_INDEX - 1} apart")
+        raise UserError(f"{where}: {len(foreground)} classes; 8-bit masks can hold {IGNORE_INDEX - 1}")
     for index, name in enumerate(foreground):
         if not name or text_problem(name):
-            raise UserError(f"{where}: class name {name!a} is empty or holds control characters")
+            raise UserError(f"{where}: class name {name!a} is empty or has control characters")
         if name == BACKGROUND or name in foreground[:index]:
-            raise UserError(f"{where}: class name {name!r} stands twice; '{BACKGROUND}' is class 0 by itself")
+            raise UserError(f"{where}: class name {name!r} is listed twice; '{BACKGROUND}' is always class 0")
     return [BACKGROUND, *foreground]
 
 
 def declared_class_names(root: Path, class_names: Sequence[str] | None) -> list[str] | None:
-    """Background and the classes of the settings, else of `root/classes.txt` (one a line), else None."""
+    """Background and the classes of the settings, else of `root/classes.txt` (one per line), else None."""
     if class_names is not None:
         return with_background(class_names, "class_names")
     path = root / "classes.txt"

@@ -29,9 +29,8 @@ class MsraRecord:
 def read_msra_boxes(path: Path | str) -> list[MsraRecord]:
     """Reads MSRA's text format: a count, then per image a blank line, the path, `width height` and the boxes.
 
-    Boxes are `left top right bottom;` once per annotator. Takes either line ending, a byte-order mark,
-    trailing blanks, and a missing last newline. Raises one UserError that lists every faulty line by its
-    number.
+    Boxes are `left top right bottom;` once per annotator. Either line ending, a byte-order mark, trailing blanks and a
+    missing last newline are accepted. Raises one UserError that lists every faulty line by its number.
     """
     path = Path(path)
     (first, promised), *rest = _numbered_lines(path)
@@ -46,7 +45,7 @@ def read_msra_boxes(path: Path | str) -> list[MsraRecord]:
     records = [record for block in blocks if (record := _parse_block(block, seen, problems))]
     if problems:
         listing = "\n  ".join(problems)
-        raise UserError(f"{path}: {len(problems)} faults in the list of boxes; fix them:\n  {listing}")
+        raise UserError(f"{path}: {len(problems)} errors in the list of boxes; fix them:\n  {listing}")
     return records
 
 
@@ -83,7 +82,7 @@ def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
 
 
 def _parse_block(block: list[Line], seen: dict[str, int], problems: list[str]) -> MsraRecord | None:
-    """One image's three lines; None, and what is wrong in `problems`, where they are faulty."""
+    """One image's three lines, or None if they are faulty, with the reasons in `problems`."""
     if len(block) != 3:
         found = f"line {block[0][0]}: expected a path, a size and boxes on three lines, found {len(block)}"
         problems.append(f"{found}, beginning with {block[0][1]!r}")
@@ -102,7 +101,7 @@ def _parse_block(block: list[Line], seen: dict[str, int], problems: list[str]) -
 
 def _path_problems(line: int, image: str, seen: dict[str, int]) -> Iterator[str]:
     if PurePosixPath(image).is_absolute() or re.match(r"[A-Za-z]:", image) or ".." in image.split("/"):
-        yield f"line {line}: {image} must lie below the data folder"
+        yield f"line {line}: {image} must be below the data folder"
     if image in seen:
         yield f"line {line}: {image} was listed before, on line {seen[image]}"
     seen.setdefault(image, line)

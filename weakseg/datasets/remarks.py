@@ -1,4 +1,4 @@
-"""What is sound and still looks like a mistake: said once, when the data are prepared."""
+"""Remarks on valid data that look like a mistake, printed once, when the data are prepared."""
 
 import os
 from collections import Counter
@@ -9,17 +9,17 @@ from pathlib import Path
 from weakseg.files import Record
 from weakseg.images import PHOTO_SUFFIXES
 
-FEW_PHOTOS = 2  # a class with no more is one letter away from another by accident, most often
+FEW_PHOTOS = 2  # a class with no more photos, one letter away from another, is probably a typo
 BESIDE_PHOTOS = (".csv", ".txt", ".md", ".json", ".xml")
 
 
 def class_remarks(records: Sequence[Record], class_names: Sequence[str]) -> Iterator[str]:
-    """Classes that few photos or none can teach, and names that may be slips of others."""
+    """Classes with few training photos or none, and names that may be typos of others."""
     photos = Counter(label for record in records if record.split == "train" for label in record.labels)
     counts = {name: photos[label] for label, name in enumerate(class_names) if label}
     without = [name for name, count in counts.items() if not count]
     if without:
-        yield f"no training photo shows {', '.join(without)}: nothing can be learnt about it"
+        yield f"no training photo shows {', '.join(without)}: it cannot be learned"
     single = [name for name, count in counts.items() if count == 1]
     if single:
         yield f"only one training photo shows {', '.join(single)}"
@@ -34,7 +34,7 @@ def _alike(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def one_letter_apart(one: str, other: str) -> bool:
-    """Whether changing, adding or leaving out one letter makes one word the other.
+    """Whether changing, adding or dropping one letter turns one word into the other.
 
     >>> one_letter_apart("bycicle", "bicycle"), one_letter_apart("dogs", "dog"), one_letter_apart("cat", "dog")
     (False, True, False)
@@ -47,8 +47,8 @@ def one_letter_apart(one: str, other: str) -> bool:
 
 
 def unread_files(root: Path, without: str = "") -> tuple[str, ...]:
-    """A line about files below `root` (but not in `root/without`) that are neither photos of a kind that is read nor
-    texts; nothing where there are none."""
+    """A remark on files below `root` (but not in `root/without`) that are neither photos of a known format nor texts;
+    () if there are none."""
     others: Counter[str] = Counter()
     for folder, subfolders, names in os.walk(root):
         here = Path(folder).relative_to(root)
@@ -59,5 +59,5 @@ def unread_files(root: Path, without: str = "") -> tuple[str, ...]:
         return ()
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
     return (
-        f"{root}: {others.total()} files are of no kind that is read and are left out ({kinds}); convert photos to JPEG",
+        f"{root}: {others.total()} files have an unknown format and are left out ({kinds}); convert photos to JPEG",
     )

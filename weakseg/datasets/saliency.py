@@ -25,13 +25,12 @@ class _Boxed:
 def scan_saliency(
     root: Path, boxes: str, image_list: str | None = None, exclude: str | None = None, lists: Path | None = None
 ) -> list[SaliencyRecord]:
-    """Scans the photos that the text file `boxes` describes; every one is decoded once.
-
-    An image id is the photo's file name without suffix or, where several folders have one of that name, its
-    path without suffix and '_' for '/'. `image_list` and `exclude` are text files of ids (one a line) to use, in
-    that order, and to leave out. All three files are found as `scanning.find_file` does.
-    `Masks/<id>.png` is recorded where it exists, for evaluation only. Raises one UserError that lists every problem:
-    unreadable files, faulty boxes, unknown or repeated ids, sizes that differ from the text file's, no photo left.
+    """Scans the photos that the text file `boxes` describes; each is decoded once. An image id is the photo's file name
+    without suffix or, if several folders have a photo of that name, its path without suffix and with '_' for '/'.
+    `image_list` and `exclude` are text files of ids (one per line) to use, in that order, and to leave out. All three
+    files are found as `scanning.find_file` does. `Masks/<id>.png` is recorded where it exists, for evaluation only.
+    Raises one UserError that lists every problem: unreadable files, faulty boxes, unknown or repeated ids, sizes that
+    differ from the text file's, no photo left.
     """
     root, problems = data_folder(root), Problems()
     chosen: list[_Boxed] = []
@@ -39,7 +38,7 @@ def scan_saliency(
         known = _with_ids(read_msra_boxes(find_file(root, boxes, lists)), problems)
         chosen = list(_choose(root, known, image_list, exclude, lists, problems))
         if not chosen and not problems.found:
-            problems.add(f"{boxes}: no photos to use, with list {image_list} and without those of {exclude}")
+            problems.add(f"{boxes}: no photos left with list {image_list}, without those in {exclude}")
     checked = map_parallel(partial(_check, root), chosen, "checking saliency photos")
     problems.found += [problem for _, found in checked for problem in found]
     problems.raise_any(f"{root}")
@@ -47,7 +46,7 @@ def scan_saliency(
 
 
 def _with_ids(records: list[MsraRecord], problems: Problems) -> dict[str, _Boxed]:
-    """Records by image id; an id that is bad or stands for two photos is a problem."""
+    """Records by image id; an id that is bad or names two photos is a problem."""
     stems = Counter(PurePosixPath(record.image).stem for record in records)
     known: dict[str, _Boxed] = {}
     for record in records:
@@ -70,7 +69,7 @@ def _choose(
     lists: Path | None,
     problems: Problems,
 ) -> Iterator[_Boxed]:
-    """Those of the list (of the box file without one), in its order, but for the excluded."""
+    """Those in the list (without one, in the file of boxes), in its order, except the excluded."""
     wanted = _listed(root, known, image_list, lists, problems) if image_list else list(known)
     excluded = set(_listed(root, known, exclude, lists, problems, may_be_empty=True) if exclude else ())
     yield from (known[image_id] for image_id in wanted if image_id not in excluded)
@@ -89,7 +88,7 @@ def _listed(
 
 
 def _check(root: Path, boxed: _Boxed) -> tuple[SaliencyRecord | None, list[str]]:
-    """The record of one photo if all about it is sound, and what is wrong with it."""
+    """The record of one photo if nothing is wrong with it, and its problems."""
     problems, msra = Problems(), boxed.msra
     facts = check_photo(root / msra.image, problems)
     if facts and (facts.width, facts.height) != (msra.width, msra.height):

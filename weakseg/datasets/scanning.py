@@ -1,4 +1,4 @@
-"""Finding the photos of a data set and looking at each of them once, in parallel, for records or for faults."""
+"""Finding the photos of a data set and checking each of them once, in parallel."""
 
 import os
 import unicodedata
@@ -19,7 +19,7 @@ from weakseg.files import IGNORE_INDEX, Record
 from weakseg.images import PHOTO_SUFFIXES, PhotoFacts, inspect_photo, read_mask
 from weakseg.runtime import with_progress, worker_count
 
-MIN_SIDE_PX = 8  # below this, reflection padding and feature grids have nothing to work on
+MIN_SIDE_PX = 8  # below this, reflection padding and feature grids do not work
 
 
 MAX_WORKERS = 8
@@ -31,12 +31,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-PhotoIndex = dict[str, list[Path]]  # stem (NFC) → photos of that stem, relative to the data folder
+PhotoIndex = dict[str, list[Path]]  # stem (NFC) → photos with that stem, relative to the data folder
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A photo whose files have yet to be looked at; without `labels` they come from `annotation`, else the mask.
+    """A photo whose files have yet to be checked; without `labels` they come from `annotation`, else from the mask.
 
     `source` is where that is: 'labels file', 'folders', 'annotations', 'masks' or 'none'.
     """
@@ -52,7 +52,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Scan:
-    """A sound data set: records in list order (train, val, test), class names with background first.
+    """A valid data set: records in list order (train, val, test), class names with background first.
 
     `label_counts` counts photos by split and by where their labels come from ('labels file', 'annotations', 'masks',
     'folders', 'none'); `labels_source` says the same in words. `notes` are remarks worth printing.
@@ -72,9 +72,8 @@ def data_folder(root: Path | str) -> Path:
 
 
 def find_file(root: Path, name: Path | str, lists: Path | None = None) -> Path:
-    """`name` below `root` if it is there, else below `lists`, a folder for what can't lie with the photos.
-
-    Without `lists`, `name` may also stand as it is, from the working directory. Raises UserError where it is nowhere.
+    """`name` below `root` if it exists there, else below `lists`, a folder for what cannot be with the photos. Without
+    `lists`, `name` may also be relative to the working directory. Raises UserError if it is nowhere.
     """
     if os.path.lexists(root / name):
         return root / name
@@ -86,7 +85,7 @@ def find_file(root: Path, name: Path | str, lists: Path | None = None) -> Path:
 
 
 def existing(path: Path) -> Path | None:
-    """`path`, or None where nothing has that name; a broken link counts as there and fails when it is read."""
+    """`path`, or None if nothing has that name; a broken link counts as existing and fails when it is read."""
     forms = (unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
     return next((path.with_name(name) for name in forms if os.path.lexists(path.with_name(name))), None)
 
@@ -106,7 +105,7 @@ def photos_in_folder(root: Path, folder: Path, problems: Problems) -> PhotoIndex
 
 
 def photos_below(root: Path, without: str) -> PhotoIndex:
-    """The photos anywhere below `root`, but for hidden folders and `root/without`; linked folders aren't entered."""
+    """The photos anywhere below `root`, except in hidden folders and `root/without`; linked folders are not entered."""
     found: list[Path] = []
     for folder, subfolders, names in os.walk(root):
         here = Path(folder).relative_to(root)
@@ -123,7 +122,7 @@ def _by_stem(paths: Iterable[Path]) -> PhotoIndex:
 
 
 def find_photo(root: Path, photos: PhotoIndex, image_id: str, wanted_by: str, problems: Problems) -> Path | None:
-    """The one photo of that id; none, several, or one whose path no text file can hold are problems."""
+    """The one photo with that id; none, several, or one whose path cannot be written to a text file are problems."""
     paths = photos.get(image_id, [])
     if not paths:
         problems.add(f"{image_id}: no photo of this name below {root} (wanted by {wanted_by})")
@@ -145,7 +144,7 @@ def map_parallel(function: Callable[[Item], Result], items: Sequence[Item], desc
 
 
 def check_photo(path: Path, problems: Problems) -> PhotoFacts | None:
-    """Decodes the photo; None, and the reason among `problems`, where it is unreadable or under 8 px a side."""
+    """Decodes the photo; None, with the reason in `problems`, if it is unreadable or has a side under 8 px."""
     with problems.collect():
         facts = inspect_photo(path)
         if min(facts.height, facts.width) >= MIN_SIDE_PX:
@@ -155,10 +154,10 @@ def check_photo(path: Path, problems: Problems) -> PhotoFacts | None:
 
 
 def check_candidate(candidate: Candidate, class_names: Sequence[str]) -> tuple[Record | None, list[str]]:
-    """The record of one photo if all about it is sound, and what is wrong with it."""
+    """The record of one photo if nothing is wrong with it, and its problems."""
     problems = Problems()
     facts = check_photo(candidate.image, problems)
-    # where the classes themselves are at fault (that is told elsewhere), any id will do
+    # if the classes themselves are at fault (which is reported elsewhere), any id will do
     num_classes = len(class_names) if len(class_names) > 1 else IGNORE_INDEX
     mask_ids = _check_mask(candidate, facts, num_classes, problems)
     labels = _label_ids(candidate, mask_ids, class_names, problems)
@@ -201,7 +200,7 @@ def _check_mask(
 def _label_ids(
     candidate: Candidate, mask_ids: tuple[int, ...], class_names: Sequence[str], problems: Problems
 ) -> tuple[int, ...]:
-    """Foreground class ids of the labels, ascending; names without a class are left to who read them to report."""
+    """Foreground class ids of the labels, ascending; unknown names are reported where they are read."""
     names = candidate.labels
     if candidate.annotation:
         with problems.collect():
@@ -217,7 +216,7 @@ def _label_ids(
 def finish_scan(
     root: Path, candidates: list[Candidate], names: list[str], problems: Problems, notes: tuple[str, ...] = ()
 ) -> Scan:
-    """Looks at every photo and mask; the scan if all is well."""
+    """Checks every photo and mask; returns the scan if nothing is wrong."""
     checked = map_parallel(partial(check_candidate, class_names=names), candidates, "checking photos")
     problems.found += [problem for _, found in checked for problem in found]
     if not problems.found and not any(candidate.split == "train" for candidate in candidates):

@@ -39,11 +39,11 @@ def scan_voc(
 ) -> Scan:
     """Scans JPEGImages/<id>.*, SegmentationClass[Aug]/<id>.png and the lists of ImageSets/Segmentation.
 
-    A list is a name (`train`) or a .txt file, which is found as `scanning.find_file` does, as `labels_file` is. Foreground classes are
+    A list is a name (`train`) or a .txt file; `scanning.find_file` finds it, and `labels_file`. Foreground classes are
     `class_names`, else `root/classes.txt`, else VOC's 20. Labels come from `labels_file` (image_id,labels) if given;
-    else from Annotations/<id>.xml, difficult objects too; else from the mask. A train photo that `labels_file`
-    leaves out is a problem; a val photo then falls back on its annotation or mask. A photo may lack its mask.
-    Raises one UserError that lists every problem.
+    else from Annotations/<id>.xml, difficult objects too; else from the mask. A train photo missing from `labels_file`
+    is a problem; a val photo then falls back on its annotation or mask. A photo may lack its mask. Raises one UserError
+    that lists every problem.
     """
     root, problems = data_folder(root), Problems()
     names = declared_class_names(root, class_names) or with_background(VOC_CLASSES, "class_names")
@@ -71,7 +71,7 @@ def _voc_ids(root: Path, names: Mapping[str, str | None], lists: Path | None, pr
         with problems.collect():
             for image_id in read_image_ids(_voc_list(root, name, lists), problems) if name else []:
                 if image_id in split_of:
-                    problems.add(f"{image_id}: stands in both the {split_of[image_id]} and the {split} list")
+                    problems.add(f"{image_id}: is in both the {split_of[image_id]} and the {split} list")
                 split_of.setdefault(image_id, split)
     return split_of
 

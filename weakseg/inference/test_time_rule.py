@@ -43,4 +43,4 @@ def read_rule(folder: Path) -> Rule:
             return rule
         raise ValueError(f"geometry {rule.geometry!r} with input_px {rule.input_px!r}")
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged or of another version ({error})") from None
+        raise UserError(f"{path}: damaged or from another version ({error})") from None

@@ -1,8 +1,8 @@
 """What every backbone is: photos in, feature maps at a chosen output stride out.
 
-Every backbone takes RGB in 0..255 (B, 3, H, W) and normalizes by itself, because normalization belongs to the
-weights. Sides of stride·k + 1 pixels give grids whose cell i sits exactly at pixel stride·i, so maps are brought to
-image size with aligned corners and nothing shifts.
+Every backbone takes RGB in 0..255 (B, 3, H, W) and normalizes by itself, because normalization belongs to the weights.
+Sides of stride·k + 1 pixels give grids whose cell i sits exactly at pixel stride·i, so maps are enlarged to image size
+with aligned corners and nothing shifts.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         raise AssertionError("each backbone has its own")
 
     def from_low(self, low: Tensor) -> Tensor:
-        """The features at the output stride, computed onwards from those at stride 8."""
+        """The features at the output stride, computed from those at stride 8."""
         raise AssertionError("each backbone has its own")
 
     def forward(self, images: Tensor) -> Features:
@@ -43,5 +43,5 @@ class Backbone(nn.Module):
         return self.channels
 
     def embedding(self, high: Tensor) -> Tensor:
-        """(B, embed_channels, h, w): a last layer before the average, where ImageNet's classifier has one."""
+        """(B, embed_channels, h, w): a last layer before the average, if ImageNet's classifier has one."""
         return high

@@ -19,7 +19,7 @@ def is_batch_norm(module: object) -> bool:
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Write every convolution that a batch norm follows as one convolution with bias, in place, for evaluation.
 
-    Excitation backprop needs it. Raises UserError where it would still meet layers that it has no rule for.
+    Excitation backprop needs it. Raises UserError if layers are left that it has no rule for.
     """
     parents = {child: (parent, name) for parent in network.modules() for name, child in parent.named_children()}
     for conv, norm in _followed(network.eval()):
@@ -36,8 +36,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def _followed(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Module]]:
-    """Convolutions, each with the batch norm that takes its output, found by running a small photo through."""
-    makers: dict[int, nn.Conv2d] = {}  # by the tensor that they made
+    """Convolutions, each with the batch norm that takes its output, found by running a small photo through the
+    network."""
+    makers: dict[int, nn.Conv2d] = {}  # by the tensor that they returned
     kept: list[Any] = []  # so that no other tensor gets its id
     pairs: list[tuple[nn.Conv2d, nn.Module]] = []
 

@@ -20,15 +20,16 @@ class Family:
     classifier_stride = 16  # the widest output stride of a plain classifier
 
     def build(self, name: str, output_stride: int, dilate: bool) -> Backbone:
-        """`output_stride` 8, 16 or 32: below the network's own, later strides are dropped and, with `dilate`, dilated."""
+        """`output_stride` 8, 16 or 32: below the network's own, later strides are dropped and, with `dilate`, replaced
+        by dilation."""
         raise AssertionError("each family has its own")
 
     def load(self, trunk: nn.Module, name: str, source: Path | Imagenet, fc_from_pretrained: bool) -> None:
-        """Start from a file or from ImageNet's weights. Raises UserError naming the file."""
+        """Load a file or ImageNet's weights. Raises UserError naming the file."""
         raise AssertionError("each family has its own")
 
     def without_weights(self, trunk: nn.Module) -> None:
-        """What a network needs that starts from random weights."""
+        """Prepare a network that starts from random weights."""
 
     def classifier(
         self, name: str, layout: str, num_foreground: int, dropout: float, options: Mapping[str, Any]

@@ -31,7 +31,7 @@ class GapClassifier(nn.Module):
 
     The layouts mirror GS table 6: `gap_highres` drops the later strides to 8, `gap_roi` pools 3×3 `windows` before the
     1×1 layer, `gap_deeplab` dilates to stride 8, `classifier` keeps the backbone's own stride. `gap_lowres` has stride
-    16, by dilation, as the segmenter's backbone has it: so the one can start from the other.
+    16, by dilation, like the segmenter's backbone, so a segmenter can start from it.
     """
 
     def __init__(self, backbone: Backbone, num_foreground: int, dropout: float, windows: bool = False) -> None:
@@ -42,7 +42,7 @@ class GapClassifier(nn.Module):
         self.fc8 = gaussian_conv(backbone.embed_channels, num_foreground, 1, 0.005, bias=False)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, K, h, w): what the average is taken over."""
+        """(B, K, h, w): what is averaged."""
         return self._features_from_stride8(self.stride8(images))
 
     def _features_from_stride8(self, low: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class GapClassifier(nn.Module):
         return self.backbone.stride8(images)
 
     def scores_from_stride8(self, low: Tensor) -> Tensor:
-        """(B, C-1) class scores computed onwards from `stride8`'s output."""
+        """(B, C-1) class scores computed from `stride8`'s output."""
         pooled = self._features_from_stride8(low).mean((2, 3), keepdim=True)
         return self.fc8(self.dropout(pooled)).flatten(1)  # type: ignore[no-any-return]
 

@@ -37,9 +37,9 @@ def sum_of(layers: nn.ModuleList, x: Tensor) -> Tensor:
 class DepthwiseConv2d(nn.Conv2d):
     """Each channel (of `channels`) by a kernel of its own, k×k with k odd, padded so that stride 1 keeps the size.
 
-    A CPU computes its gradient fast. The usual one takes many times as long as the forward pass where the kernel is
-    dilated. Its two halves are a convolution with the kernel turned round, and for the kernel's own gradient an undilated
-    problem on each of the dilation² grids that never touch each other.
+    Its gradient is fast on a CPU. The usual one takes many times as long as the forward pass if the kernel is dilated.
+    Here it has two parts: a convolution with the flipped kernel and, for the kernel's own gradient, an undilated
+    problem on each of the dilation² independent grids.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:

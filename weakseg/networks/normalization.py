@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from weakseg.errors import UserError
 
-# name -> (mean, std), RGB, for values in 0..255. Caffe's lists are BGR; here they are turned round.
+# name -> (mean, std), RGB, for values in 0..255. Caffe's lists are BGR; here they are reversed.
 NORMALIZATIONS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "caffe": ((122.675, 116.669, 104.008), (1.0, 1.0, 1.0)),
@@ -22,8 +22,8 @@ Numbers = Mapping[str, Sequence[float]]  # {"mean": RGB, "std": RGB}
 class Normalization(nn.Module):
     """(B,3,H,W) RGB in 0..255 → (value − mean) / std per channel.
 
-    The buffers are not part of the state dict: whoever rebuilds a network passes `name` again (`.name` says
-    which). Raises UserError for a name that is not in NORMALIZATIONS.
+    The buffers are not part of the state dict: code that rebuilds a network passes `name` again (`.name`). Raises
+    UserError for a name that is not in NORMALIZATIONS.
     """
 
     mean: Tensor
@@ -36,7 +36,7 @@ class Normalization(nn.Module):
         self.use(name)
 
     def use(self, name: str | Numbers) -> None:
-        """Switch to the normalization that newly loaded weights want: a name, or `mean` and `std` as numbers."""
+        """Switch to the normalization that newly loaded weights expect: a name, or `mean` and `std` as numbers."""
         self.name = name
         mean, std = self._numbers(name)
         self.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))

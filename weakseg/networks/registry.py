@@ -1,8 +1,8 @@
 """Networks by name: the one registry of backbones, layouts and heads.
 
-Every network takes RGB in 0..255 (B, 3, H, W). A classifier returns scores (B, C-1) and can show where they come
-from; a segmenter returns logits (B, C, h, w) whose cell i sits at pixel stride·i. `last_layers()` lists the modules
-that start from scratch and learn faster.
+Every network takes RGB in 0..255 (B, 3, H, W). A classifier returns scores (B, C-1) and can show where they come from;
+a segmenter returns logits (B, C, h, w) whose cell i sits at pixel stride·i. `last_layers()` lists the modules that
+start from random weights and learn faster.
 """
 
 import functools
@@ -26,7 +26,7 @@ from weakseg.networks.weights import IMAGENET, NONE, Imagenet
 
 @functools.cache
 def families() -> dict[str, Family]:
-    """By name; a name may be a pattern, such as `timm/*`. Every file of `networks/backbones/` is looked at."""
+    """By name; a name may be a pattern, such as `timm/*`. Every file of `networks/backbones/` is searched."""
     modules = [
         import_module(f"{backbones.__name__}.{found.name}") for found in pkgutil.iter_modules(backbones.__path__)
     ]
@@ -34,7 +34,7 @@ def families() -> dict[str, Family]:
 
 
 def family_of(backbone: str) -> Family:
-    """Raises UserError for a backbone that no file brings."""
+    """Raises UserError for an unknown backbone."""
     for name, family in families().items():
         if fnmatchcase(backbone, name):
             return family
@@ -48,7 +48,7 @@ def build_backbone(name: str, output_stride: int, dilate: bool) -> Backbone:
 def build_classifier(network: str, backbone: str, num_foreground: int, dropout: float, **options: Any) -> nn.Module:
     """A localization network (SEC §6.1, GS table 6); on VGG-16 the papers' own layouts, elsewhere their counterparts.
 
-    `options` are settings of one family alone, such as params.yaml's `vgg16`; others take no notice of them.
+    `options` are settings of one family, such as params.yaml's `vgg16`; others ignore them.
     """
     if network not in LAYOUTS:
         raise UserError(f"network: {network!r} is unknown; choose one of {', '.join(LAYOUTS)}")
@@ -69,10 +69,10 @@ def load_pretrained(
 ) -> None:
     """Start from `source`: `imagenet` (weights of a pip package or of torchvision), `none`, or a file.
 
-    A path that ends in imagenet or none means the same; the file there, if any, says which weights these are. A file
-    of weights is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
-    .safetensors. The network then normalizes as these weights want, or by the name `normalization`. Raises UserError
-    naming the file that is missing or does not fit.
+    A path that ends in imagenet or none means the same; the file there, if any, says which weights these are. A file of
+    weights is torchvision's state dict (.pth) or, for VGG-16, the papers' Caffe weights converted to .npz or
+    .safetensors. The network then normalizes as these weights expect, or as the name `normalization` says. Raises
+    UserError naming the file that is missing or does not fit.
     """
     family, trunk, path = family_of(backbone), trunk_of(network), Path(source)
     if path.name == NONE:
@@ -84,29 +84,29 @@ def load_pretrained(
 
 
 def trunk_of(network: nn.Module) -> nn.Module:
-    """The part that ImageNet's weights are for, which normalizes."""
+    """The part that takes ImageNet's weights, and normalizes."""
     trunk: nn.Module = getattr(network, "backbone", network)
     return trunk
 
 
 def use_normalization(network: nn.Module, name: str | Numbers) -> None:
-    """Let the network normalize as weights from elsewhere want."""
+    """Let the network normalize as weights from elsewhere expect."""
     normalizing_layer(network).use(name)
 
 
 def normalization_of(network: nn.Module) -> str | Numbers:
-    """The input normalization that the loaded weights chose: its name, or its numbers where it has none."""
+    """The input normalization that the loaded weights chose: its name, or its numbers if it has none."""
     return normalizing_layer(network).name
 
 
 def normalizing_layer(network: nn.Module) -> Normalization:
-    """The layer that brings RGB in 0..255 to what the weights want."""
+    """The layer that turns RGB in 0..255 into what the weights expect."""
     normalization: Normalization = trunk_of(network).normalization  # type: ignore[assignment]
     return normalization
 
 
 def copy_matching(network: nn.Module, weights: Mapping[str, Tensor]) -> int:
-    """Copy every tensor of `weights` whose name and shape the network has, but for fc8; returns how many."""
+    """Copy every tensor of `weights` whose name and shape the network has, except fc8; returns how many."""
     own = network.state_dict()
     fitting = {
         name: value

@@ -61,7 +61,7 @@ class _SegmenterDescription(_Description):
 
 
 def save_model(folder: Path, network: nn.Module, description: Mapping[str, Any]) -> None:
-    """Write both files, each whole or not at all; the description last, so that a model without one is incomplete."""
+    """Write both files, each whole or not at all; the description last, so a model without one is incomplete."""
     weights = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
     write_bytes(folder / WEIGHTS, weights)
     digest = hashlib.sha256(weights).hexdigest()
@@ -75,7 +75,8 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def read_weights(folder: Path, sha256: str) -> dict[str, Tensor]:
-    """The weights by name. Raises UserError where the file is missing, damaged, or not the one the description names."""
+    """The weights by name. Raises UserError if the file is missing, damaged, or not the one that the description
+    names."""
     path = folder / WEIGHTS
     try:
         content = path.read_bytes()
@@ -112,7 +113,7 @@ def rebuild_segmenter(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """The file that asks for what cannot be built."""
+    """The error for a description that cannot be built."""
     try:
         yield
     except UserError as error:
@@ -120,9 +121,8 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def start_from(path: Path, network: nn.Module, settings: TrainSegmenter) -> Path:
-    """Start a segmenter from a trained classifier's folder or as `load_pretrained` does; the file that was read.
-
-    Raises UserError where nothing fits.
+    """Start a segmenter from a trained classifier's folder or as `load_pretrained` does; returns the file that was
+    read. Raises UserError if nothing fits.
     """
     if not path.is_dir():
         load_pretrained(network, settings.backbone, path, settings.fc_from_pretrained, settings.normalization)
@@ -148,7 +148,7 @@ def _read_description(folder: Path, kind: type[_Description]) -> dict[str, Any]:
         kind.model_validate(content)
     except ValidationError as error:
         keys = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
-        raise UserError(f"{folder / DESCRIPTION}: damaged or of another version ({keys})") from None
+        raise UserError(f"{folder / DESCRIPTION}: damaged or from another version ({keys})") from None
     return content
 
 

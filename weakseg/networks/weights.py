@@ -17,16 +17,17 @@ IMAGENET, NONE = "imagenet", "none"
 
 @dataclass(frozen=True)
 class Imagenet:
-    """ImageNet's weights as their package brings them; `known` is a text file of their SHA-256 by backbone."""
+    """ImageNet's weights as packaged; `known` is a text file of their SHA-256 by backbone."""
 
     known: Path | None = None
 
     def checked(self, backbone: str, file: Path) -> Path:
-        """The file, if its SHA-256 is the known one. Raises UserError for other weights than DVC took them for."""
+        """The file, if its SHA-256 is the known one. Raises UserError for weights other than those DVC knows."""
         expected = self._expected().get(backbone)
         if expected and file.is_file() and not file_sha256(file).startswith(expected):
             raise UserError(
-                f"{file}: other weights of {backbone} than {self.known} says; correct that file, and all reruns"
+                f"{file}: weights of {backbone} are not those that {self.known} records; "
+                "update that file to use these, and everything that starts from them reruns"
             )
         return file
 
@@ -68,7 +69,7 @@ def read_state_dict(backbone: str, source: Path | Imagenet = ANY_IMAGENET) -> di
         raise UserError(f"{file}: the ImageNet weights of {backbone} are missing. {advice}")
     try:
         content = load_file(file) if file.suffix == ".safetensors" else _load_weights_only(file)
-    except Exception as error:  # damaged bytes make torch raise nearly everything
+    except Exception as error:  # damaged bytes make torch raise almost anything
         raise UserError(f"{file}: not a readable weights file ({type(error).__name__}). {advice}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{file}: not a state dict (name → tensor). {advice}")
@@ -80,7 +81,7 @@ def _load_weights_only(file: Path) -> object:
 
 
 def copy_parameters(targets: Mapping[str, Tensor], sources: Mapping[str, Tensor], origin: str) -> None:
-    """Copy `sources[name]` into `targets[name]` in place, for every target; extra sources are left alone.
+    """Copy `sources[name]` into `targets[name]` in place, for every target; extra sources are ignored.
 
     Raises UserError listing every missing and every mis-shaped name of `origin` at once; then nothing was
     copied.

@@ -1,9 +1,9 @@
 """Pickles of integer arrays by name, read without running any code from them.
 
-Unpickling can call any importable function, so here it can import nothing: the few names that a stored numpy
-array refers to stand for inert objects of this module, and every other name is refused. Before that the
-opcodes are walked through, as some of them take much memory for one byte of file, and as tuples nested deeply
-enough overflow the C stack where they are hashed.
+Unpickling can call any importable function, so here it can import nothing: the few names that a stored numpy array
+refers to are replaced by inert objects of this module, and every other name is refused. Before that the opcodes are
+scanned, because some of them take much memory for one byte of file, and deeply nested tuples overflow the C stack when
+they are hashed.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any] | None]:
     """The entries of a pickled dict by key: integer arrays, or None for a value that is no array.
 
     Raises:
-        UserError: the file is missing, damaged, too large, no pickle of a dict, or refers to a name that a
-            stored numpy array has no use for.
+        UserError: the file is missing, damaged, too large, not a pickle of a dict, or refers to a name that a stored
+        numpy array does not need.
     """
     content = read_bounded(path, MAX_PICKLE_BYTES)
     try:
@@ -89,7 +89,7 @@ class _TupleDepths:
         self._memo: dict[Any, int] = {}
 
     def after(self, opcode: pickletools.OpcodeInfo, argument: Any) -> int:
-        """The depth of what `opcode` leaves on top of the stack; 0 where that is nothing."""
+        """The depth of what `opcode` leaves on top of the stack; 0 if nothing."""
         name = opcode.name
         if name == "MARK":
             self._marks.append(len(self._stack))
@@ -109,7 +109,7 @@ class _TupleDepths:
             popped, self._stack[start:] = self._stack[start:], []
             count = opcode.stack_before.index(pickletools.markobject)
         elif opcode.name == "POP" and self._marks and self._marks[-1] == len(self._stack):
-            self._marks.pop()  # POP takes a mark off if it is on top
+            self._marks.pop()  # POP removes a mark if it is on top
             count = 0
         if count:
             popped += self._stack[-count:]
@@ -149,7 +149,7 @@ class _StoredArray:
 
 
 class _StandIn:
-    """Inert in place of an imported name. Called as that name would be, it makes a stored object."""
+    """Inert stand-in for an imported name. Called as that name would be, it returns a stored object."""
 
     __slots__ = ("_makes",)
 
@@ -168,7 +168,7 @@ class _StandIn:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Imports nothing: a name is one of the stand-ins or refused."""
+    """Imports nothing: a name is one of the stand-ins, or refused."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         # "bytes": strings of Python 2, the array data among them, stay bytes.
@@ -187,7 +187,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             return self._stand_ins[module, name]
         except KeyError:
             raise UserError(
-                f"{self._path}: the pickle refers to {module}.{name}, which stored cues have no use for and "
+                f"{self._path}: the pickle refers to {module}.{name}, which stored cues do not need and "
                 "which may run code; refused. Give the file as SEC's authors published it"
             ) from None
 

@@ -85,8 +85,8 @@ def background_cues(saliency: NDArray[Any], fraction: float = 0.1, median_size: 
 def resolve_conflicts(foreground: BoolArray, labels: ArrayLike, background: BoolArray, num_classes: int) -> BoolArray:
     """One class per location: of several classes the one of the smallest area; foreground beats background.
 
-    A class's area is the number of its cues before any conflict is resolved. Among equal areas the lower
-    class id wins. Foreground beats background whatever its size (SEC's released cues).
+    A class's area is the number of its cues before conflicts are resolved. Of equal areas, the lower class id wins.
+    Foreground beats background whatever its size (SEC's released cues).
 
     Args:
         foreground: (L, H, W), the cues of each of the image's classes; L may be 0.
@@ -136,7 +136,7 @@ def coverage(cues: BoolArray) -> Coverage:
 
 
 def chosen_threshold(settings: Threshold, cams: Iterable[NDArray[Any]], what: str) -> float:
-    """The settings' threshold, or the one at which `what` covers as much as they want; that is printed."""
+    """The settings' threshold, or the one at which `what` reaches the wanted coverage, which is then printed."""
     if settings.coverage is None:
         assert settings.threshold is not None
         return settings.threshold

@@ -1,4 +1,4 @@
-"""G1 of photos: a classifier is asked what each component shows when all else is blacked out (GS §5)."""
+"""G1 of photos: a classifier scores each component with all else blacked out (GS §5)."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

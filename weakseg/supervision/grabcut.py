@@ -11,7 +11,7 @@ from weakseg.files import SaliencyRecord
 from weakseg.images import read_record
 from weakseg.settings import MakeGrabcutMasks
 
-MIN_KEPT_FRACTION = 0.1  # of the box; less than that is taken for a failure
+MIN_KEPT_FRACTION = 0.1  # of the box; less than that counts as a failure
 
 
 FRAME_FRACTION = 0.05  # of the shorter side
@@ -34,11 +34,10 @@ def grabcut_mask(
 ) -> Mask:
     """The salient object in a box by GrabCut (Rother et al., 2004): (H, W, 3) uint8 RGB, (4,) → (H, W) bool.
 
-    All outside the box (left, top, right, bottom; rounded and clipped to at least one pixel of the image) is
-    certain background. Where the box leaves no such pixel, a frame of 5 % of the shorter side starts as
-    probable background. The filled box is returned where GrabCut fails or keeps less than `min_kept_fraction`
-    of it. Images longer than `max_side_px` are cut at that size. The same arguments give the same mask,
-    whatever ran before.
+    Everything outside the box (left, top, right, bottom; rounded and clipped to at least one pixel of the image) is
+    certain background. If the box leaves no such pixel, a frame of 5 % of the shorter side starts as probable
+    background. The filled box is returned if GrabCut fails or keeps less than `min_kept_fraction` of it. Larger images
+    are processed at `max_side_px`. The same arguments give the same mask, whatever ran before.
     """
     height, width = image.shape[:2]
     scale = min(1.0, max_side_px / max(height, width))
@@ -63,7 +62,7 @@ def _inside_box(box_xyxy: npt.NDArray[np.float64], height: int, width: int) -> M
 
 
 def _cut(image: npt.NDArray[np.uint8], inside: Mask, iterations: int, random_seed: int) -> Mask | None:
-    """GrabCut's foreground, or None where it cannot run (too few pixels for its colour models)."""
+    """GrabCut's foreground, or None if it cannot run (too few pixels for its colour models)."""
     labels = np.where(inside, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if inside.all():
         frame = max(1, round(FRAME_FRACTION * min(labels.shape)))

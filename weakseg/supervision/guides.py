@@ -185,8 +185,8 @@ def _divide(
 ) -> LabelMap:
     """The dense CRF's choice among `classes` at every pixel, with unary energy -blurred(clipped seed mask).
 
-    It sees the whole image and all seeds of those classes; the caller keeps the component only. The recorded
-    cases are met exactly this way, and not with the image cropped or blacked out around the component.
+    It sees the whole image and all seeds of those classes; the caller keeps the component only. This reproduces the
+    recorded cases exactly; cropping the image or blacking it out around the component does not.
     """
     masks = [np.clip((seeds == label).astype(np.float32), clip, 1 - clip) for label in classes]
     scores = np.stack([_blur(mask, blur_px) for mask in masks])
@@ -196,7 +196,7 @@ def _divide(
 
 
 def _blur(mask: npt.NDArray[np.float32], sigma_px: float) -> npt.NDArray[np.float32]:
-    """Gaussian cut off at 4 σ, border mirrored: as scipy.ndimage.gaussian_filter, several times faster."""
+    """Gaussian cut off at 4 σ, border mirrored: like scipy.ndimage.gaussian_filter, several times faster."""
     if sigma_px <= 0:
         return mask
     side = 2 * int(4 * sigma_px + 0.5) + 1
@@ -218,7 +218,7 @@ def _score_gains(
 
 
 def _draw(text: str, count: int) -> int:
-    """A number below `count` that depends on nothing but the text."""
+    """A number below `count` that depends only on the text."""
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
     return digest % count
 

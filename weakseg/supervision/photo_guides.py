@@ -1,4 +1,4 @@
-"""Guides of one photo as the settings ask: what the stages that make guides do with an archive's entries."""
+"""Guides of one photo by the settings: what the guide stages do to each photo."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Read the localization cues SEC's authors published, and match them to a data set.
+"""Read the localization cues that SEC's authors published, and match them to a data set.
 
 The file is a pickle of Python 2 (gzip-compressed or not): a dict of `<n>_labels`, the class ids of image n,
 and `<n>_cues`, three rows of class, row and column indices. The image list names image n:
@@ -69,8 +69,8 @@ def read_published_cues(cues_path: Path, image_list_path: Path) -> PublishedCues
         image_list_path: lines of file name and number, `2008_007028.jpg 0`.
 
     Raises:
-        UserError: a file is missing, damaged, too large, not what is described above, or refers to a name
-            that a stored numpy array has no use for; the message names the file and the entries.
+        UserError: a file is missing, damaged, too large, not what is described above, or refers to a name that a stored
+        numpy array does not need; the message names the file and the entries.
     """
     numbers = _read_image_list(Path(image_list_path))
     content = read_arrays(Path(cues_path))
@@ -93,7 +93,7 @@ def _read_image_list(path: Path) -> dict[str, int]:
     numbers = {image_id: number for number, image_id in image_ids.items()}
     if len(numbers) != len(image_ids):
         twice = sorted(image_id for image_id, count in Counter(image_ids.values()).items() if count > 1)
-        raise UserError(f"{path}: images that are there twice: {', '.join(twice[:_MAX_LISTED_PROBLEMS])}")
+        raise UserError(f"{path}: images listed twice: {', '.join(twice[:_MAX_LISTED_PROBLEMS])}")
     return numbers
 
 
@@ -146,8 +146,8 @@ def _within(values: NDArray[np.int64], low: int, high: int) -> bool:
 def check_matches(cues: PublishedCues, records: Sequence[Record], class_names: Sequence[str]) -> None:
     """Whether the published cues can supervise these photos: same classes in the same order, a cue for every tag.
 
-    Photos are matched by image id; cues of other photos are of no harm. Tags without cue are allowed: some
-    objects are tagged today that the authors' lists did not count.
+    Photos are matched by image id; cues of other photos are ignored. Tags without cues are allowed: today's tags
+    include objects that the authors' lists do not.
 
     Raises:
         UserError: other class names; photos without published cues; cues of classes that a photo's tags lack.
@@ -161,7 +161,7 @@ def check_matches(cues: PublishedCues, records: Sequence[Record], class_names: S
     missing = [record.image_id for record in records if record.image_id not in cues]
     if missing:
         raise UserError(
-            f"the published cues have nothing for {len(missing)} of {len(records)} training photos "
+            f"there are no published cues for {len(missing)} of {len(records)} training photos "
             f"({_some(missing)}): train on photos of VOC's trainaug list, or make cues with make_cues"
         )
     foreign = {record.image_id: _untagged(cues, record) for record in records}

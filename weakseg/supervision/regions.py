@@ -41,5 +41,5 @@ def touches(seed_ids: npt.NDArray[np.int32], num_seeds: int, regions: npt.NDArra
 
 
 def min_area_px(mask: npt.NDArray[np.generic], fraction: float) -> float:
-    # Less a trifle: rounding must not drop a component of exactly that share.
+    # Slightly less, so rounding does not drop a component of exactly that share.
     return float(mask.shape[0] * mask.shape[1] * fraction - 1e-6)

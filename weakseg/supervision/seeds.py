@@ -1,6 +1,6 @@
 """Seeds: class heat maps turned into label maps (Oh et al., CVPR 2017, §4), without or with a dense CRF.
 
-With it ("crf-seed", GS supplement C, tables 4 and 5), the papers leave open what the CRF is given. Here the unary
+For the CRF ("crf-seed", GS supplement C, tables 4 and 5), the paper does not say what its input is. Here the unary
 probability of a label is its score and that of the background is the threshold τ, so that without pairwise terms the
 CRF changes nothing: a label wins where its score is the best and at least τ.
 """

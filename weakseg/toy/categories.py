@@ -25,7 +25,7 @@ class Category:
     """How to draw one category.
 
     `pattern` fills its distinctive part in two colours near the hues `part_hues`; the plain rest is near `body_hue`.
-    It turns by up to `tilt_degrees`, stands in `zone` of the photo and prefers the backgrounds in `homes`.
+    It is rotated by up to `tilt_degrees`, placed in `zone` of the photo, and prefers the backgrounds in `homes`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Category:
 
 @dataclass(frozen=True)
 class Placement:
-    """`matrix` (2, 2) and `centre` (2,) take unit-box points x, y to canvas pixels; `layers` are already there."""
+    """`matrix` (2, 2) and `centre` (2,) map unit-box points x, y to canvas pixels; `layers` are in canvas pixels."""
 
     category: Category
     matrix: Matrix
@@ -81,7 +81,7 @@ CLUTTER = (  # of no class
 
 
 def rasterize(layers: Silhouette, height: int, width: int) -> BoolMap:
-    """Pixels (H, W) inside any of the layers, less the holes."""
+    """Pixels (H, W) inside any of the layers, minus the holes."""
     image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
     for layer in layers:
@@ -98,7 +98,7 @@ def _deform(points: Points, amount: float, phases: Points) -> Points:
 
 
 def place(rng: Generator, category: Category, height: int, width: int, size: tuple[float, float]) -> Placement:
-    """A random pose of the category on a canvas of height × width px; up to a fifth of it may lie outside."""
+    """A random pose of the category on a canvas of height × width px; up to a fifth of it may be outside."""
     layers, phases, amount = category.outline(rng), rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.0, 0.09)
     tilt = np.deg2rad(rng.uniform(-category.tilt_degrees, category.tilt_degrees))
     aspect, flip = rng.uniform(0.8, 1.25), rng.choice([-1.0, 1.0])

@@ -80,7 +80,7 @@ def _sides(rng: Generator, image_px: int) -> tuple[int, int]:
 
 
 def voc_scene(random_seed: int, split: str, index: int, image_px: int, style: SceneStyle) -> Scene:
-    """One to three objects; the first is of class `index` modulo the classes, so that each class turns up."""
+    """One to three objects; the first has class `index` modulo the number of classes, so each class occurs."""
     rng = _generator(random_seed, split, index)
     height, width = _sides(rng, image_px)
     wanted = [CLASSES[index % len(CLASSES)]]
@@ -91,7 +91,7 @@ def voc_scene(random_seed: int, split: str, index: int, image_px: int, style: Sc
 
 
 def saliency_scene(random_seed: int, index: int, image_px: int, style: SceneStyle) -> Scene:
-    """One large object, in every fourth photo or so a second one."""
+    """One large object, and in about every fourth photo a second one."""
     rng = _generator(random_seed, "saliency", index)
     height, width = _sides(rng, image_px)
     wanted: list[Category] = [SALIENT[index % len(SALIENT)]]
@@ -107,7 +107,7 @@ def label_mask(scene: Scene) -> NDArray[np.uint8]:
     rings = [binary_dilation(shown) & ~shown for shown in scene.visible]
     for category, shown in zip(scene.categories, scene.visible, strict=True):
         mask[shown] = CLASS_NAMES.index(category.name) + 1
-    for ring in rings:  # after all objects: where two touch, both sides of the line are unsure
+    for ring in rings:  # after all objects: where two touch, both sides of the line are uncertain
         mask[ring] = IGNORE
     return mask
 
@@ -119,7 +119,7 @@ def box_xyxy(shown: BoolMap) -> tuple[int, int, int, int]:
 
 
 def _annotation(image_id: str, scene: Scene) -> str:
-    """VOC's XML, boxes counted from 1. An object of which little is seen is difficult, one at the rim truncated."""
+    """VOC's XML, boxes counted from 1. An object that is hardly visible is difficult, one at the border truncated."""
     height, width = scene.photo.shape[:2]
     objects = []
     for category, shown in zip(scene.categories, scene.visible, strict=True):

@@ -1,11 +1,11 @@
-"""Silhouettes of what is no class: the objects of the saliency photos, and clutter."""
+"""Silhouettes that belong to no class: the objects of the saliency photos, and clutter."""
 
 import numpy as np
 from numpy.random import Generator
 
 from weakseg.toy.shapes import Silhouette, box, ellipse, polygon
 
-# Corners stand in rows below, not one a line.
+# Corners are in rows below, not one per line.
 # fmt: off
 
 

@@ -27,7 +27,7 @@ class SceneStyle:
     home_probability: float = 0.6  # of a background that goes with the first object's category
     odd_colour_probability: float = 0.35  # of a body in any colour, not its category's
     odd_part_probability: float = 0.2  # of a part in any two colours
-    min_contrast: float = 55.0  # RGB distance of body and background, kept where eight tries reach it
+    min_contrast: float = 55.0  # RGB distance of body and background, if eight tries reach it
     min_visible_fraction: float = 0.55  # of an object after occlusion
     max_noise: float = 7.0  # standard deviation of the sensor noise in grey levels
 
@@ -76,7 +76,7 @@ def _fill(rng: Generator, placement: Placement, role: str, body: Colour, u: Map,
 
 
 def _shading(mask: BoolMap, radius_px: float, light: NDArray[np.float64]) -> Map:
-    """A factor (H, W) that makes the flat shape look round: brighter on the side of the light."""
+    """A factor (H, W) that makes the flat shape look round: brighter on the lit side."""
     height_map = blur(mask, radius_px)
     slope_y, slope_x = np.gradient(height_map)
     relief = np.clip((slope_x * light[0] + slope_y * light[1]) * radius_px, -1.0, 1.0)
@@ -135,7 +135,7 @@ def expose(rng: Generator, canvas: Canvas, style: SceneStyle) -> NDArray[np.uint
 
 
 def _fits(mask: BoolMap, placement: Placement, visible: list[BoolMap], areas: list[int], style: SceneStyle) -> bool:
-    """Most of the new object lies inside, and what it hides leaves enough of each earlier one."""
+    """Whether most of the new object is inside, and enough of each earlier one stays visible."""
     points = np.concatenate([layer.points for layer in placement.layers])
     outside = np.maximum(-points.min(axis=0), 0) + np.maximum(points.max(axis=0) - mask.shape[::-1], 0)
     if (outside > 0.18 * np.ptp(points, axis=0)).any():
@@ -149,7 +149,7 @@ def arrange(
 ) -> tuple[list[Placement], list[BoolMap]]:
     """Poses of the wanted objects in painting order, and each one's visible pixels on the canvas (H, W).
 
-    An object for which 25 poses were in the way is left out, but never the first one.
+    An object that finds no free pose in 25 tries is left out, except the first one.
     """
     placements: list[Placement] = []
     visible: list[BoolMap] = []
@@ -169,7 +169,7 @@ def arrange(
 def draw_scene(
     rng: Generator, wanted: list[Category], height: int, width: int, size: tuple[float, float], style: SceneStyle
 ) -> Scene:
-    """A photo of height × width px with the wanted objects, the first of them surely; sizes as in `SceneStyle`."""
+    """A photo of height × width px with the wanted objects, at least the first; sizes as in `SceneStyle`."""
     homes = wanted[0].homes if rng.random() < style.home_probability else tuple(BACKGROUNDS)
     small = BACKGROUNDS[str(rng.choice(homes))](rng, height, width)
     canvas = small.repeat(SUPERSAMPLE, axis=0).repeat(SUPERSAMPLE, axis=1)
@@ -181,7 +181,7 @@ def draw_scene(
     shape = (height, SUPERSAMPLE, width, SUPERSAMPLE)
     covers = [mask.reshape(shape).mean(axis=(1, 3)) for mask in visible]
     shown = [cover >= 0.5 for cover in covers]
-    for later in range(1, len(shown)):  # a pixel shared in halves goes to the object in front
+    for later in range(1, len(shown)):  # a pixel shared equally goes to the object in front
         for earlier in range(later):
             shown[earlier] &= ~shown[later]
     return Scene(expose(rng, canvas, style), [placement.category for placement in placements], shown)

@@ -30,7 +30,7 @@ Outline = Callable[[Generator], Silhouette]
 
 
 def polygon(role: str, *points: tuple[float, float], rounds: int = 0) -> Layer:
-    """A layer from its corners; `rounds` times, every corner is cut as Chaikin (1974) does, which rounds it."""
+    """A layer from its corners; `rounds` times, every corner is cut as in Chaikin (1974), which rounds it."""
     corners = np.array(points, dtype=np.float64)
     for _ in range(rounds):
         following = np.roll(corners, -1, axis=0)

@@ -23,9 +23,8 @@ def resize(grid: Map, height: int, width: int) -> Map:
 def octave_noise(
     rng: Generator, height: int, width: int, *, slope: float = 1.0, stretch: float = 1.0, coarsest: int = 2
 ) -> Map:
-    """1/f^slope noise scaled to 0..1 (H, W): random grids, each twice as fine as the last, blown up and added.
-
-    `stretch` > 1 draws the blotches out along the rows; `coarsest` is the first grid's number of cells.
+    """1/f^slope noise scaled to 0..1 (H, W): random grids, each twice as fine as the last, enlarged and added.
+    `stretch` > 1 elongates the blotches along the rows; `coarsest` is the first grid's number of cells.
     """
     total = np.zeros((height, width))
     cells = coarsest

@@ -57,7 +57,7 @@ def without_classes(
 def multi_label_average_precision(
     scores: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """(C-1,) average precision of each tag over N images, scores and labels (N, C-1); NaN for a tag of no image.
+    """(C-1,) average precision of each tag over N images, scores and labels (N, C-1); NaN for a tag that no image has.
 
     scikit-learn's definition: Σ (recall step) · precision, ties counted together, no interpolation.
     """
@@ -76,7 +76,7 @@ def multi_label_average_precision(
 def mean_average_precision(
     network: nn.Module, records: list[Record], class_names: list[str], settings: TrainClassifier
 ) -> dict[str, object]:
-    """mAP in per cent on the val photos that have tags, and by class; null where there are none."""
+    """mAP in percent on the val photos that have tags, and by class; null if there are none."""
     val = [record for record in records if record.split == "val" and record.labels]
     if not val:
         return {"map": None}

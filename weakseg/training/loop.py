@@ -1,9 +1,9 @@
 """One training loop for every network: exact restart, live losses in a CSV, mixed precision on a GPU.
 
 Repeatable bit for bit on a CPU: a sample depends on (random_seed, position) alone, never on the loader's workers, and
-dropout's generator is seeded anew from (random_seed, step), so that a restart from a checkpoint goes on as if nothing
-had happened. Several processes (`training.parallel`) share each batch: the samples are the same, each has dropout of
-its own, and without dropout the losses agree to rounding.
+dropout's generator is reseeded from (random_seed, step), so a restart from a checkpoint continues as if nothing had
+happened. Several processes (`training.parallel`) share each batch: the samples are the same, each process draws its own
+dropout, and without dropout the losses agree to rounding.
 """
 
 import signal
@@ -52,7 +52,7 @@ def train(
 
     `loss_terms` maps (network, batch on the device) to named scalar losses; their sum, each times its weight, is
     minimized. Every term is logged to `run.log_path`. A non-finite term stops the run, naming term, step and images.
-    The checkpoints stay until `run.checkpoints.remove()`, which is for when the result is written.
+    Checkpoints are kept until `run.checkpoints.remove()`, to be called once the result is written.
     """
     settings, device, checkpoints = run.settings, pick_device(), run.checkpoints
     network = to_device(network, device).train()
@@ -72,7 +72,7 @@ def train(
             if due or done or stopping:
                 _save(run, checkpoints, network, optimizer, state)
             if stopping:
-                sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run goes on from there")
+                sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run resumes there")
     return network.cpu().eval()
 
 
@@ -81,7 +81,7 @@ def _decided(
 ) -> tuple[bool, bool]:
     """Whether to save after this step and whether to stop, the same in all processes.
 
-    Several GPUs talk about it only where they wait for each other anyway, or where a checkpoint may be due.
+    Several GPUs communicate about it only when they wait for each other anyway, or when a checkpoint may be due.
     """
     every_steps = checkpoints.every_steps
     quiet = step % LOG_EVERY_STEPS and (not every_steps or step % every_steps)
@@ -107,10 +107,9 @@ def _loader(source: SampleSource, run: Run, step: int) -> DataLoader[Batch]:
 
 
 def _batches(loader: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
-    """The loader's batches; what a worker complains or dies of is told without the traceback that torch puts around it.
-
-    The workers end with this generator. torch ends them when its iterator is freed, but an error on its way up keeps
-    that alive, and at Python's exit nothing else would end processes that ignore SIGTERM.
+    """The loader's batches; a worker's error or death is reported without the traceback that torch adds. The workers
+    end with this generator: torch ends them when its iterator is freed, but a propagating error keeps that alive, and
+    at Python's exit nothing else would end processes that ignore SIGTERM.
     """
     iterator = iter(loader)
     try:
@@ -186,17 +185,17 @@ def build_optimizer(network: Any, settings: Training) -> torch.optim.Optimizer:
 def _save(
     run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: Progress
 ) -> None:
-    state.check(run)  # so that no checkpoint holds weights that are not finite
+    state.check(run)  # so that no checkpoint has weights that are not finite
     if is_first():
         content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
         checkpoints.save(state.step, content)
-    wait()  # a stop ends no process before the checkpoint is whole
+    wait()  # no process stops before the checkpoint is whole
 
 
 def _restore(
     run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> Progress:
-    """Go on from this run's newest sound checkpoint if there is one."""
+    """Resume from this run's newest intact checkpoint, if there is one."""
     state = Progress()
 
     def load(content: dict[str, Any]) -> None:
@@ -206,9 +205,9 @@ def _restore(
 
     if checkpoints.restore(load) and is_first():
         print(f"{run.name}: resuming from step {state.step}", file=sys.stderr)
-        state.write_log(run)  # DVC has removed it
+        state.write_log(run)  # DVC removed it
     if not same_in_all(state.step):
-        raise UserError(f"{checkpoints.folder}: not the same on all machines; put it on a folder that they share")
+        raise UserError(f"{checkpoints.folder}: not the same folder on all machines; put it where they share it")
     return state
 
 

@@ -47,7 +47,7 @@ class BoundaryCRF:
         self.params = crf.scaled(settings.crf_image_px / grid)
 
     def log_probs(self, images: Tensor, logits: Tensor) -> Tensor:
-        """log Q (B, C, h, w); the released layer saw BGR, which matters to the lattice alone."""
+        """log Q (B, C, h, w); the released layer saw BGR, which only matters to the lattice."""
         pixels = images[:, :, ::STRIDE, ::STRIDE].permute(0, 2, 3, 1)
         if self.settings.crf_backend == "lattice":
             pixels = pixels.flip(3)
@@ -60,8 +60,8 @@ class BoundaryCRF:
 
 
 class CrossEntropyTerms:
-    """Cross-entropy on label maps, averaged over the locations that count of the whole batch, all processes' shares of
-    it together; with a CRF, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
+    """Cross-entropy on label maps, averaged over the counted locations of the whole batch, over all processes' shares
+    together; with a CRF, SEC's constrain term beside it (GS tables 4 and 5, "crf-loss").
 
     Locations that are 255 count in the constrain term, which needs no label.
     """
@@ -131,7 +131,7 @@ class SecTerms:
 
 
 def decays_of(settings: SecLoss, num_locations: int) -> dict[str, float]:
-    """The decays of equation 4: numbers where they are given, else by the share rule on this grid."""
+    """The decays of equation 4: the given numbers, else the share rule on this grid."""
     present = {"gmp": 0.0, "gap": 1.0}.get(settings.pooling_present)
     if present is None:
         present = settings.decay_present

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class NetworkWithLastLayers(Protocol):
-    """Any network that can say which of its modules were added for the task."""
+    """Any network that knows which of its modules were added for the task."""
 
     def last_layers(self) -> Iterable[nn.Module]: ...
 
@@ -46,7 +46,7 @@ def parameter_groups(
 
 
 def step_schedule(step: int, every: int, factor: float = 0.1) -> float:
-    """What to multiply the base learning rate by: `factor` once more after each `every` steps.
+    """What to multiply the base learning rate by: `factor`, once more after every `every` steps.
 
     >>> [round(step_schedule(step, every=2000), 6) for step in (0, 1999, 2000, 7999)]
     [1.0, 1.0, 0.1, 0.001]

@@ -9,9 +9,8 @@ from weakseg.runtime import join_job, processes, rank
 
 
 def data_parallel(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network as one of equal copies whose gradients are averaged over the processes.
-
-    Batch norm that learns takes its statistics from the whole batch, which torch can do on GPUs alone.
+    """The network as one of several copies whose gradients are averaged over the processes. Trainable batch norm takes
+    its statistics from the whole batch, which torch can do only on GPUs.
     Raises UserError for such a network on CPUs.
     """
     if processes() == 1:
@@ -24,7 +23,7 @@ def data_parallel(network: nn.Module, device: torch.device) -> nn.Module:
             )
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     ids = [device] if device.type == "cuda" else None
-    # a static graph, since a backbone may have layers that only another head uses
+    # a static graph, because a backbone may have layers that only other heads use
     return DistributedDataParallel(
         network, device_ids=ids, forward_sync_buffers=False, gradient_as_bucket_view=True, static_graph=True
     )
@@ -33,8 +32,8 @@ def data_parallel(network: nn.Module, device: torch.device) -> nn.Module:
 def batch_shares(batch_size: int, steps: int, name: str) -> list[list[int]]:
     """This process's part of each of `steps` batches, as positions counted from the first batch's start.
 
-    Process r of n takes the r-th n-th of every batch, so the batches are those of a single process.
-    Raises UserError where the batch does not divide.
+    Process r of n takes the r-th of n parts of every batch, so the batches are those of a single process. Raises
+    UserError if the batch does not divide.
     """
     count, number = processes(), rank()
     if batch_size % count:

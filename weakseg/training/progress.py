@@ -23,7 +23,7 @@ class Progress:
         self.rows: list[dict[str, float]] = []
         self.names: list[str] = []
         self.pending: list[Tensor] = []  # (terms,) of each step since the last row, means over the processes
-        self.own: list[Tensor] = []  # the same of this process's share, which `images` made up
+        self.own: list[Tensor] = []  # the same for this process's share, computed from `images`
         self.images: list[list[str]] = []
         self.learning_rate = 0.0
 

@@ -12,7 +12,7 @@ from weakseg.training.checkpoints import Checkpoints
 
 @dataclass(frozen=True)
 class Run:
-    """What identifies a training run and where it keeps its things."""
+    """What identifies a training run, and where its files are."""
 
     name: str
     settings: Training

@@ -1,7 +1,7 @@
 """What a segmenter learns from, as training samples: photos paired with cues, guides, seeds or ground truth.
 
-`.npz` archives hold cues on a grid, `.zip` archives hold label maps at the photo's size; either kind can be paired
-with the whole photo warped to a square (SEC) or with random crops (GS).
+`.npz` archives have cues on a grid, `.zip` archives label maps at the photo's size; both can be paired with the whole
+photo warped to a square (SEC) or with random crops (GS).
 """
 
 from dataclasses import dataclass

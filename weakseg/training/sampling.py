@@ -1,4 +1,4 @@
-"""Which sample stands at which position of a run."""
+"""Which sample is at which position of a run."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -21,12 +21,12 @@ class SampleSource(Protocol):
     def __len__(self) -> int: ...
     def sample(self, index: int, rng: np.random.Generator) -> Batch: ...
     def classes(self, index: int) -> Sequence[int]:
-        """Class ids of a sample's tags; none where the set has no tags."""
+        """Class ids of a sample's tags; none if the set has no tags."""
 
 
 class Positions(Dataset[Batch]):
     """Samples by position in the whole run: `shuffle`, epoch after epoch, each in its own random order, or
-    `class_balanced`, each class as often as any other. Which one stands where depends on the seed alone.
+    `class_balanced`, each class as often as any other. The order depends on the seed alone.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Order(Protocol):
 
 
 class Shuffled:
-    """Every sample once an epoch."""
+    """Every sample once per epoch."""
 
     def __init__(self, source: SampleSource, random_seed: int) -> None:
         self.count, self.random_seed = len(source), random_seed
@@ -66,7 +66,7 @@ class ClassBalanced:
     """The classes take turns, each once in as many positions as there are classes, in a random order of its own; a
     class's turns show its samples, each once before any comes again. Samples without tags have no turn.
 
-    Raises UserError where no sample has a tag.
+    Raises UserError if no sample has a tag.
     """
 
     def __init__(self, source: SampleSource, random_seed: int) -> None:
@@ -101,9 +101,8 @@ class Permutations:
 
 
 def stacked(samples: Sequence[Batch]) -> dict[str, Any]:
-    """The samples as one batch of arrays and lists, which travel to the training through a pipe.
-
-    Tensors would go by way of /dev/shm, of which a container has 64 MB.
+    """The samples as one batch of arrays and lists, which reach the training through a pipe. Tensors would go through
+    /dev/shm, of which a container has 64 MB.
     """
     return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
 

@@ -1,1 +1,2 @@
-"""Feature extractors, one file a family: `NAMES` that params.yaml uses, and the `FAMILY` that builds and loads them."""
+"""Feature extractors, one file per family: the `NAMES` that params.yaml uses, and the `FAMILY` that builds and loads
+them."""

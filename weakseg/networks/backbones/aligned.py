@@ -1,7 +1,7 @@
-"""Networks of any build on our grids, where cell i sits at pixel stride·i.
+"""Networks of any kind on our grids, where cell i sits at pixel stride·i.
 
-Kernels of even size and patches put their cells elsewhere: ConvNeXt's cell i at stride 8 is centred on pixel 8·i + 3.5,
-a vision transformer's on pixel 16·i + 7.5. The offset is found by looking at which pixels a cell sees.
+Even kernels and patches put their cells elsewhere: ConvNeXt's cell i at stride 8 is centred on pixel 8·i + 3.5,
+a vision transformer's on pixel 16·i + 7.5. The offset is found from the pixels that a cell sees.
 """
 
 from math import ceil
@@ -13,16 +13,16 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 PROBE_CELLS = 16
-SNAP_CELLS = 1 / 8  # offsets are multiples of it, hence the same on every machine; less is left as it is
+SNAP_CELLS = 1 / 8  # offsets are multiples of it, hence the same on every machine; smaller ones are ignored
 
 
 class Aligned(nn.Module):
     """`part` of a network, with a cell every `stride` cells (or pixels) of its input.
 
-    (B, C, n, m) → (B, K, (n-1)//stride + 1, …). The input is padded at its end to whole multiples of `snap` plus one, so
-    that layers that pad as the size demands (TensorFlow's) do it alike on both sides; with `windows`, to whole multiples.
-    A part whose cell i sits at stride·i + `offset` gets as much more input at its start as is a whole number of cells;
-    the rest is made up for by interpolation between neighbours.
+    (B, C, n, m) → (B, K, (n-1)//stride + 1, …). The input is padded at its end to whole multiples of `snap` plus one,
+    so that layers whose padding depends on the size (TensorFlow's) pad both sides equally; with `windows`, to whole
+    multiples. A part whose cell i sits at stride·i + `offset` gets extra input at its start for whole cells; the rest
+    is interpolated between neighbours.
     """
 
     def __init__(self, part: nn.Module, stride: int, offset: float, snap: int, windows: bool = False) -> None:
@@ -43,7 +43,7 @@ class Aligned(nn.Module):
 
 
 def shifted(x: Tensor, cells: float) -> Tensor:
-    """(B, C, h, w) read `cells` (-1 to 1) further on in both directions, the border repeated."""
+    """(B, C, h, w) shifted by `cells` (-1 to 1) in both directions, the border repeated."""
     for axis in (2, 3):
         side = x.shape[axis]
         first, last = x.narrow(axis, 0, 1), x.narrow(axis, side - 1, 1)
@@ -53,7 +53,7 @@ def shifted(x: Tensor, cells: float) -> Tensor:
 
 
 def aligned(part: nn.Module, channels: int, stride: int, snap: int, windows_snap: int) -> Aligned:
-    """`part` of `channels` inputs with its offset found. Raises ValueError where its cells are on no regular grid."""
+    """`part` of `channels` inputs with its offset found. Raises ValueError if its cells are not on a regular grid."""
     side = PROBE_CELLS * max(stride, 2)
     for windows in (False, True):
         try:
@@ -68,8 +68,9 @@ def aligned(part: nn.Module, channels: int, stride: int, snap: int, windows_snap
 
 
 def _offset(part: nn.Module, channels: int, stride: int, side: int) -> float:
-    """How far the middle cell's place, the centroid of what it sees, is from stride times its index, in input cells."""
-    # near 0, where gates and activations are all but linear
+    """How far the middle cell's position, the centroid of what it sees, is from stride times its index, in input
+    cells."""
+    # near 0, where gates and activations are almost linear
     x = torch.full((1, channels, side, side), 1e-9, requires_grad=True)
     training = part.training
     with torch.enable_grad():
@@ -82,13 +83,13 @@ def _offset(part: nn.Module, channels: int, stride: int, side: int) -> float:
     rows = rows / rows.sum()
     centre = (rows @ places).item()
     if rows @ (places - centre).square() > (2 * stride) ** 2:
-        raise ValueError("a cell that sees everything has no place")
+        raise ValueError("a cell that sees everything has no position")
     return round((centre - stride * cell) / SNAP_CELLS) * SNAP_CELLS
 
 
 class EvenWeights(TorchFunctionMode):
-    """While active, convolutions, linear layers and max pooling average, all channels alike (so that one is computed),
-    and whatever moves nothing does nothing: norms, attention, and odd kernels that keep the size.
+    """While active, convolutions, linear layers and max pooling average, all channels alike (so only one is computed),
+    and layers that move nothing do nothing: norms, attention, and odd kernels that keep the size.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -131,8 +132,8 @@ class Doubled(nn.Module):
 class Halved(nn.Module):
     """(B, C, 2h - 1, 2w - 1) → (B, C, h, w), the inverse of `Doubled`.
 
-    Every second cell alone would be an inverse too, but would leave the others without gradient. This filter, linear
-    interpolation's partner in the 5/3 wavelet (Le Gall & Tabatabai 1988), hears both kinds of cells alike.
+    Taking every second cell would be an inverse too, but would leave the others without gradient. This filter, linear
+    interpolation's counterpart in the 5/3 wavelet (Le Gall & Tabatabai 1988), weights both kinds of cells equally.
     """
 
     kernel: Tensor

@@ -14,7 +14,7 @@ from torch import Tensor
 from weakseg.errors import UserError
 from weakseg.networks.backbones.vgg_weights import VGGNetwork, load_vgg_layers
 
-# What the authors' prototxts call the fully connected layers.
+# Names of the fully connected layers in the authors' prototxts.
 ALIASES = {
     "fc6": ("fc6_gap", "fc6_1"),
     "fc7": ("fc7_gap", "fc7_1"),
@@ -23,9 +23,9 @@ ALIASES = {
 
 
 def read_caffe_layers(path: Path) -> dict[str, Tensor]:
-    """Converted Caffe layers as float32 tensors under this project's names, conv1_1 turned from BGR to RGB.
+    """Converted Caffe layers as float32 tensors under this project's names, conv1_1 converted from BGR to RGB.
 
-    Raises UserError if the file is missing, of another kind or not readable.
+    Raises UserError if the file is missing, of another format, or unreadable.
     """
     if not path.is_file():
         raise UserError(
@@ -36,7 +36,7 @@ def read_caffe_layers(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: Caffe weights are read from .npz or .safetensors only; convert the .caffemodel")
     try:
         layers = load_file(path) if path.suffix == ".safetensors" else _read_npz(path)
-    except Exception as error:  # damaged bytes make numpy raise nearly everything
+    except Exception as error:  # damaged bytes make numpy raise almost anything
         raise UserError(f"{path}: not a readable file of plain arrays ({error}); convert it again") from error
     named = {_own_name(name): tensor.float() for name, tensor in layers.items()}
     return {**named, **_as_rgb(named)}
@@ -66,7 +66,7 @@ def load_caffe_vgg16(
     last_layer: bool = False,
     normalization: str = "caffe",
 ) -> None:
-    """Start a VGG network from converted Caffe weights and make it subtract Caffe's mean.
+    """Load converted Caffe weights into a VGG network and make it subtract Caffe's mean.
 
     `fc_from_pretrained` takes fc6 and fc7 too (thinned out if they are plain VGG's), `last_layer` fc8 as
     well: for a network that was trained on these classes. `normalization`: "caffe", or "caffe_sec" for SEC's

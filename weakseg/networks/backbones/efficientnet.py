@@ -61,7 +61,7 @@ STRIDE8_STAGE = 2
 class EfficientNetLite(Backbone):
     """EfficientNet-lite with its batch norm frozen and folded into the convolutions.
 
-    `output_stride` 8, 16 or 32; below 32 the later strides are dropped and, with `dilate`, made up for by dilation.
+    `output_stride` 8, 16 or 32; below 32 the later strides are dropped and, with `dilate`, replaced by dilation.
     """
 
     embed_channels = 1280
@@ -96,7 +96,7 @@ class EfficientNetLite(Backbone):
         return x
 
     def from_low(self, low: Tensor) -> Tensor:
-        """The features at the output stride, computed onwards from those at stride 8."""
+        """The features at the output stride, computed from those at stride 8."""
         for stage in self.stages[STRIDE8_STAGE + 1 :]:
             low = stage(low)
         return low
@@ -106,7 +106,7 @@ class EfficientNetLite(Backbone):
         return functional.relu6(self.embed(high))
 
     def load_wheel(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the published ImageNet weights (names `_conv_stem`, `_blocks.N._expand_conv`, …)."""
+        """Load the published ImageNet weights (names `_conv_stem`, `_blocks.N._expand_conv`, …)."""
         _fold(self.stem, weights, "_conv_stem", "_bn0")
         blocks = [block for stage in self.stages for block in stage.children()]
         for number, block in enumerate(blocks):
@@ -134,7 +134,7 @@ def wheel_weights(name: str, path: Path | None = None) -> Mapping[str, Tensor]:
         path = wheel_path(name)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-        EfficientNetLite(name).load_wheel(weights)  # proves that every layer is there and fits
+        EfficientNetLite(name).load_wheel(weights)  # checks that every layer is there and fits
     except FileNotFoundError:
         raise UserError(f"{path}: pretrained weights not found") from None
     except (OSError, RuntimeError, EOFError, UnpicklingError, LookupError, TypeError) as error:

@@ -14,7 +14,7 @@ from weakseg.networks.family import Family
 from weakseg.networks.normalization import Normalization
 from weakseg.networks.weights import Imagenet, copy_parameters, read_state_dict
 
-if TYPE_CHECKING:  # else imported where it is needed: no other network does, and it takes most of a second
+if TYPE_CHECKING:  # otherwise imported on demand: no other network needs it, and it takes most of a second
     from torchvision.models.resnet import ResNet
 
 NAMES = ("resnet101",)
@@ -25,7 +25,7 @@ ASPP_RATES = (6, 12, 18, 24)  # at output stride 8
 class ResNet101Backbone(Backbone):
     """torchvision's ResNet-101 up to layer4 (2048 channels), output stride 8 or 16, cell i at pixel stride·i.
 
-    The strides of the last stages are dropped and, with `dilate`, made up for by dilation. Batch norm is
+    The strides of the last stages are dropped and, with `dilate`, replaced by dilation. Batch norm is
     frozen unless `freeze_batch_norm` is false. Input RGB in 0..255 (B, 3, H, W). Raises UserError for any
     other stride.
     """
@@ -66,18 +66,18 @@ class ResNet101Backbone(Backbone):
         return net.layer2(net.layer1(x))  # type: ignore[no-any-return]
 
     def from_low(self, low: Tensor) -> Tensor:
-        """The features at the output stride, computed onwards from those at stride 8."""
+        """The features at the output stride, computed from those at stride 8."""
         return self.trunk.layer4(self.trunk.layer3(low))  # type: ignore[no-any-return]
 
     def thaw_batch_norm(self) -> None:
-        """Turn frozen batch norms into ones that learn, for training from random weights."""
+        """Replace frozen batch norms by trainable ones, for training from random weights."""
         for module in list(self.trunk.modules()):
             for name, child in list(module.named_children()):
                 if is_batch_norm(child) and not isinstance(child, nn.BatchNorm2d):
                     setattr(module, name, nn.BatchNorm2d(len(child.weight), eps=child.eps))
 
     def load_torchvision(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take over torchvision's ImageNet weights (`pretrained.read_state_dict("resnet101")`)."""
+        """Load torchvision's ImageNet weights (`pretrained.read_state_dict("resnet101")`)."""
         load_torchvision_resnet101(self.trunk, state_dict)
         self.normalization.use("imagenet")
 
@@ -110,7 +110,7 @@ class ASPP(nn.Module):
 class DeepLabV2(nn.Module):
     """ResNet-101 + ASPP: (B, 3, H, W) → logits (B, C, h, w), cell i at pixel stride·i; 321 px → 41×41.
 
-    At output stride 16 the ASPP rates are halved, so that the field of view in pixels stays.
+    At output stride 16 the ASPP rates are halved, which keeps the field of view in pixels.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ def load_torchvision_resnet101(network: nn.Module, state_dict: Mapping[str, Tens
 
 
 class ResNet101Family(Family):
-    """DeepLab-v2's head is the paper's own; frozen batch norm has no use for random weights."""
+    """DeepLab-v2's head is the paper's own; frozen batch norm does not work with random weights."""
 
     def build(self, name: str, output_stride: int, dilate: bool) -> ResNet101Backbone:
         return ResNet101Backbone(output_stride, dilate)

@@ -24,8 +24,8 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 class TimmBackbone(Backbone):
     """A model of timm at `output_stride` 8, 16 or 32, or the widest below it that the model has.
 
-    With `dilate`, dropped strides are made up for by dilation. Batch norm is frozen. Raises UserError for models that
-    timm does not know, or that do not give such features of photos of any size.
+    With `dilate`, dropped strides are replaced by dilation. Batch norm is frozen. Raises UserError for models that timm
+    does not know, or that have no such features for photos of any size.
     """
 
     def __init__(self, name: str, output_stride: int, dilate: bool) -> None:
@@ -45,7 +45,7 @@ class TimmBackbone(Backbone):
             with torch.no_grad():
                 self.eval()(torch.zeros(1, 3, 65, 97))
         except (ValueError, RuntimeError, AssertionError):
-            raise UserError(f"backbone: {name} gives no regular grid of features of photos of any size") from None
+            raise UserError(f"backbone: {name} has no regular grid of features for photos of any size") from None
         timm_module().layers.freeze_batch_norm_2d(self.train())
 
     def stride8(self, images: Tensor) -> Tensor:
@@ -53,14 +53,14 @@ class TimmBackbone(Backbone):
         return self.early(self.normalization(images))  # type: ignore[no-any-return]
 
     def from_low(self, low: Tensor) -> Tensor:
-        """The features at the output stride, computed onwards from those at stride 8."""
+        """The features at the output stride, computed from those at stride 8."""
         return self.late(low)  # type: ignore[no-any-return]
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over a state dict of timm's model. Raises ValueError naming what it lacks; then nothing is taken."""
-        if not weights:  # which timm would get from its hub
+        """Load a state dict of timm's model. Raises ValueError naming what it lacks; nothing is loaded then."""
+        if not weights:  # which timm would download from its hub
             raise ValueError("empty")
-        with torch.random.fork_rng(devices=[]):  # the same random weights twice: what is equal was not loaded
+        with torch.random.fork_rng(devices=[]):  # the same random weights twice: what is still equal was not loaded
             torch.manual_seed(0)
             fresh = parts_of(*self.recipe)
             torch.manual_seed(0)
@@ -79,7 +79,7 @@ def _left_alone(fresh: nn.Module, loaded: nn.Module) -> list[str]:
 
 
 def hub_file(name: str) -> Path:
-    """The weights of timm's hub, from its cache or downloaded. Raises UserError, soon, where they cannot be had."""
+    """The weights of timm's hub, from its cache or downloaded. Raises UserError, soon, if they are not available."""
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 
     config = timm_module().get_pretrained_cfg(name.removeprefix(PREFIX))
@@ -92,13 +92,13 @@ def hub_file(name: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     try:
-        # a single question first: where nobody answers, a download would try six times, and wait longer each time
+        # a single request first: without a connection, a download would try six times and wait longer each time
         there = {file.rfilename for file in HfApi().model_info(repository, timeout=HUB_SECONDS).siblings or ()}
         file = next((file for file in wanted if file in there), wanted[0])
         return Path(hf_hub_download(repository, file, etag_timeout=HUB_SECONDS))
     except Exception as error:  # of the hub, its HTTP library, or the disk
         raise UserError(
-            f"pretrained: imagenet: the weights of {name} cannot be had from timm's hub ({type(error).__name__}: {error}); "
+            f"pretrained: imagenet: the weights of {name} are not available from timm's hub ({type(error).__name__}: {error}); "
             f"get {wanted[0]} of {repository} some other way and name that file, or choose none"
         ) from None
 
@@ -116,7 +116,7 @@ class TimmFamily(Family):
         try:
             weights: Mapping[str, Any] = timm_module().models.load_state_dict(str(file))  # runs no pickled code
             cast(TimmBackbone, trunk).load(weights)
-        except Exception as error:  # damaged bytes make torch raise nearly everything, and so do timm's own conversions
+        except Exception as error:  # damaged bytes make torch raise almost anything, and so do timm's own conversions
             raise UserError(f"{file}: not weights of {name} ({type(error).__name__}: {error})") from None
 
     def without_weights(self, trunk: nn.Module) -> None:

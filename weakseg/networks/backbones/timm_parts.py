@@ -1,7 +1,7 @@
-"""timm's models cut in two: from the photo to stride 8, and on from there to the output stride.
+"""timm's models cut in two: from the photo to stride 8, and from there to the output stride.
 
-Convolutional networks, and whatever else timm offers as a chain of stages, are cut between two stages. A plain vision
-transformer is cut behind its patch projection, whose map is brought to stride 8; what follows is timm's own code.
+Convolutional networks, and anything else that timm offers as a chain of stages, are cut between two stages. A plain
+vision transformer is cut after its patch projection, whose map is resampled to stride 8; the rest is timm's own code.
 """
 
 from collections import OrderedDict
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
 
 def timm_module() -> ModuleType:
-    """timm, which takes seconds to import. Raises UserError where it is not installed."""
+    """timm, which takes seconds to import. Raises UserError if it is not installed."""
     try:
         import timm
     except ImportError:
@@ -42,7 +42,7 @@ def timm_module() -> ModuleType:
 def parts_of(name: str, output_stride: int, dilate: bool, **weights: Any) -> Parts:
     """timm's model of that name (`timm/resnet50.a1_in1k`); `weights` are `timm.create_model`'s settings of them.
 
-    Where a model cannot drop its last strides, its last stages are left out. Raises UserError for a name that timm does
+    If a model cannot drop its last strides, its last stages are left out. Raises UserError for a name that timm does
     not know and for models without features at such strides.
     """
     model = name.removeprefix(PREFIX)
@@ -56,7 +56,7 @@ def parts_of(name: str, output_stride: int, dilate: bool, **weights: Any) -> Par
 def _check_known(model: str) -> None:
     timm = timm_module()
     try:
-        timm.get_pretrained_cfg(model)  # raises where the tag, after a dot, is unknown
+        timm.get_pretrained_cfg(model)  # raises if the tag, after a dot, is unknown
         known = timm.is_model(model)
     except RuntimeError:
         known = False
@@ -68,8 +68,8 @@ def _check_known(model: str) -> None:
 
 def _too_few(name: str, has: str, output_stride: int) -> UserError:
     return UserError(
-        f"backbone: {name} has {has}, which give no output stride of {output_stride}; "
-        "choose a network of wider stride, such as gap_lowres, or another backbone"
+        f"backbone: {name} has {has}, which do not allow an output stride of {output_stride}; "
+        "choose a network with a larger stride, such as gap_lowres, or another backbone"
     )
 
 
@@ -77,17 +77,17 @@ def _too_few(name: str, has: str, output_stride: int) -> UserError:
 
 
 def _chain(model: str, output_stride: int, **weights: Any) -> Any:
-    """Features at all strides, the later ones dilated where the model can; any photo size where that is an option."""
+    """Features at all strides, the later ones dilated if the model can; any photo size if that is an option."""
     for settings in ({"output_stride": output_stride}, {"strict_img_size": False}, {}):
         try:
             return timm_module().create_model(model, features_only=True, **settings, **weights)
-        except (TypeError, ValueError, AssertionError, NotImplementedError):  # models differ in how they say no
+        except (TypeError, ValueError, AssertionError, NotImplementedError):  # models differ in how they refuse
             continue
         except RuntimeError:
             if weights:
                 raise
             break
-    raise UserError(f"backbone: timm/{model} gives no features at several strides")
+    raise UserError(f"backbone: timm/{model} has no features at several strides")
 
 
 def _chain_parts(name: str, net: Any, output_stride: int, dilate: bool) -> Parts:
@@ -114,7 +114,7 @@ def _level_names(net: Any) -> list[str]:
 
 
 def _flat(net: Any) -> OrderedDict[str, nn.Module]:
-    """The chain's modules in order, sequences of several levels taken apart."""
+    """The chain's modules in order, nested sequences flattened."""
     flat: OrderedDict[str, nn.Module] = OrderedDict()
     for name, child in net.named_children():
         inner = {f"{name}_{key}": module for key, module in child.named_children()}
@@ -174,7 +174,7 @@ def _transformer_parts(name: str, net: Any, output_stride: int) -> Parts:
 class Tokens(nn.Module):
     """A vision transformer without its patch projection: (B, D, h, w) projected patches → (B, D, h, w), normalized.
 
-    timm's code does it all; what it takes for a photo is the map, with patches of one cell.
+    timm's own code, which takes the map for a photo with patches of one cell.
     """
 
     def __init__(self, net: Any) -> None:

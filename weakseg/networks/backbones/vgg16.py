@@ -20,7 +20,7 @@ NAMES = ("vgg16",)
 GapKind = Literal["lowres", "highres", "roi", "deeplab"]
 
 
-PLAIN_POOL5_PX = 7  # what pool5 leaves of VGG's 224 px input, and fc6's kernel
+PLAIN_POOL5_PX = 7  # pool5's output for VGG's 224 px input, and fc6's kernel
 
 
 class VGGClassifier(VGGTrunk):
@@ -35,7 +35,7 @@ class VGGClassifier(VGGTrunk):
         return self.scores_from_stride8(self.stride8(images))
 
     def scores_from_stride8(self, low: Tensor) -> Tensor:
-        """(B, C-1) class scores computed onwards from `stride8`'s output: the mean of the class maps."""
+        """(B, C-1) class scores computed from `stride8`'s output: the mean of the class maps."""
         pooled = self.from_low(low).mean((2, 3), keepdim=True)
         return self.fc8(pooled).flatten(1)  # type: ignore[no-any-return]
 
@@ -86,7 +86,7 @@ def vgg_gap(
 
 
 class PadToPlain(nn.Module):
-    """Zero-pads a map smaller than fc6's 7×7 kernel up to it; larger maps pass unchanged."""
+    """Zero-pads a map that is smaller than fc6's 7×7 kernel to that size; larger maps are unchanged."""
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (max(0, PLAIN_POOL5_PX - side) for side in x.shape[-2:])
@@ -139,11 +139,13 @@ def vgg_largefov(
     dropout: float = 0.5,
     normalization: str = "imagenet",
 ) -> LargeFOV:
-    """DeepLab-LargeFOV (Chen et al. 2015, SEC §4.1); `average_pool5a` is SEC's extra pool, the small field of view undoes the dilations (SEC §6.2).
+    """DeepLab-LargeFOV (Chen et al. 2015, SEC §4.1); `average_pool5a` is SEC's extra pool.
 
-    The small net sees 211 px, as SEC says. The large one sees 435 px when nothing cuts its field off. SEC's
-    378 equals what the centre cell (20, 20) sees of a larger photo, cut off at pixel 0 only; that it was
-    measured so is our inference (with three 3×3 pools every uncut field is 3 more than a multiple of 8).
+    The small field of view has no dilations (SEC §6.2).
+
+    The small net sees 211 px, as SEC says. The large one sees 435 px if the border does not cut its field. SEC's 378 is
+    what the centre cell (20, 20) sees of a larger photo, cut at pixel 0 only; that it was measured this way is our
+    inference (with three 3×3 pools every uncut field is 3 more than a multiple of 8).
     """
     small = small_field_of_view
     pools: dict[int, nn.Module] = {block: caffe_pool(3, 2 if block < 4 else 1) for block in range(1, 6)}
@@ -156,7 +158,7 @@ def vgg_largefov(
 
 
 class VGG16Family(Family):
-    """The papers' own classifiers and LargeFOV; only a head that they do not have is the generic one."""
+    """The papers' own classifiers and LargeFOV; heads that they do not have are the generic ones."""
 
     def build(self, name: str, output_stride: int, dilate: bool) -> VGG16Backbone:
         return VGG16Backbone(output_stride, dilate)

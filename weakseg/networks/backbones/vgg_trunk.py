@@ -19,7 +19,7 @@ def caffe_pool(size: int, stride: int) -> nn.MaxPool2d:
 
 
 def vgg_layers(pools: Mapping[int, nn.Module], conv5_dilation: int = 1) -> nn.Sequential:
-    """conv1_1 .. conv5_3 with ReLUs and `pools[k]` after block k where there is one; He initialization."""
+    """conv1_1 .. conv5_3 with ReLUs and `pools[k]` after block k, if there is one; He initialization."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 3
     for block, (repeats, out_channels) in enumerate(BLOCKS, start=1):
@@ -52,11 +52,11 @@ class VGGTrunk(nn.Module):
         self.layers = layers
 
     def stride8(self, images: Tensor) -> Tensor:
-        """(B, 512, h8, w8): conv4_1's output before its ReLU, 41×41 at 321 px; SEC's released code takes its gradients there."""
+        """(B, 512, h8, w8): conv4_1's output before its ReLU, 41×41 at 321 px, where SEC's released code takes gradients."""
         return self._run(self.normalization(images), 0, self._after_stride8())
 
     def from_low(self, low: Tensor) -> Tensor:
-        """`features` computed onwards from `stride8`'s output."""
+        """`features` computed from `stride8`'s output."""
         return self._run(low, self._after_stride8(), len(self.layers))
 
     def features(self, images: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class VGGTrunk(nn.Module):
 class VGG16Backbone(VGGTrunk, Backbone):
     """conv1_1 .. relu5_3 with DeepLab's 3×3 pools, for generic heads, at output stride 8 or 16.
 
-    At stride 8 pool4 keeps stride 1 and, with `dilate`, conv5 is dilated by 2 to make up for it.
+    At stride 8 pool4 keeps stride 1 and, with `dilate`, conv5 is dilated by 2 to compensate.
     """
 
     channels = low_channels = out_channels = 512

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from weakseg.networks.normalization import Normalization
 from weakseg.networks.weights import copy_parameters
 
-# Where torchvision's `vgg16().features` keeps conv1_1 .. conv5_3, and its `classifier` fc6 .. fc8.
+# Positions of conv1_1 .. conv5_3 in torchvision's `vgg16().features`, and of fc6 .. fc8 in its `classifier`.
 VGG16_CONVS = {
     "conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12, "conv3_3": 14,
     "conv4_1": 17, "conv4_2": 19, "conv4_3": 21, "conv5_1": 24, "conv5_2": 26, "conv5_3": 28,
@@ -31,10 +31,10 @@ class VGGNetwork(Protocol):
 
 
 def load_torchvision_vgg16(network: VGGNetwork, state_dict: Mapping[str, Tensor], fc_from_pretrained: bool) -> None:
-    """Start a VGG network from torchvision's vgg16 state dict and use torchvision's normalization.
+    """Load torchvision's vgg16 state dict into a VGG network and use torchvision's normalization.
 
-    `fc_from_pretrained`: fc6 and fc7 are thinned out of ImageNet's, as DeepLab did; else they stay as they
-    are. fc8 always stays as it is. Raises UserError listing every missing and mis-shaped layer.
+    `fc_from_pretrained`: fc6 and fc7 are decimated from ImageNet's, as DeepLab did; else they are unchanged. fc8 is
+    always unchanged. Raises UserError listing every missing and mis-shaped layer.
     """
     names = {name: f"features.{index}" for name, index in VGG16_CONVS.items()}
     names |= {name: f"classifier.{index}" for name, index in VGG16_FCS.items()}
@@ -51,8 +51,8 @@ def load_torchvision_vgg16(network: VGGNetwork, state_dict: Mapping[str, Tensor]
 def load_vgg_layers(network: VGGNetwork, layers: Mapping[str, Tensor], origin: str, fcs: Iterable[str]) -> None:
     """Copy `layers` ("conv1_1.weight", …) into all convolutions below fc6 and into those of `fcs` it has.
 
-    Fully connected weights may be matrices. Plain VGG's fc6 (4096, 25088) and fc7 are thinned out where the
-    network wants less. Raises UserError listing every missing and mis-shaped layer; then nothing was copied.
+    Fully connected weights may be matrices. Plain VGG's fc6 (4096, 25088) and fc7 are decimated if the network is
+    smaller. Raises UserError listing every missing and mis-shaped layer; then nothing was copied.
     """
     convs = {n: conv for n, conv in network.named_convs().items() if not n.startswith("fc") or n in set(fcs)}
     targets: dict[str, Tensor] = {f"{name}.weight": conv.weight for name, conv in convs.items()}
@@ -62,7 +62,7 @@ def load_vgg_layers(network: VGGNetwork, layers: Mapping[str, Tensor], origin: s
 
 
 def _fit(name: str, source: Tensor, target: Tensor) -> Tensor:
-    """A fully connected layer brought to the target's shape where it is known how, anything else as it is."""
+    """A fully connected layer converted to the target's shape if possible; anything else unchanged."""
     if not name.startswith("fc"):
         return source
     if source.ndim == 2 and target.ndim == 4:
@@ -76,9 +76,8 @@ def _fit(name: str, source: Tensor, target: Tensor) -> Tensor:
 def thin_out(weight: Tensor, shape: torch.Size) -> Tensor:
     """DeepLab's decimation of a fully connected layer: evenly spaced channels and kernel taps.
 
-    Kernels: 7 → 3 keeps taps 0, 3, 6; → 1 the middle one; a 1×1 layer put into 3×3 fills the middle tap, the
-    rest is 0. What cannot be thinned out to `shape` (channels that do not divide) is returned with its own
-    size there.
+    Kernels: 7 → 3 keeps taps 0, 3, 6; → 1 the middle one; a 1×1 layer put into 3×3 fills the middle tap, the rest is 0.
+    What cannot be decimated to `shape` (channels that do not divide) keeps its own size there.
     """
     for axis in (0, 1):
         if axis < weight.ndim and shape[axis] and weight.shape[axis] % shape[axis] == 0:
