@@ -394,7 +394,7 @@ def test_imagenet_comes_from_the_hubs_cache(
     stem = torch.load(files("convnext_atto", "pth"), weights_only=True)["stem.0.weight"]
     assert torch.equal(network.backbone.early.part.stem_0.weight, stem)
     (tmp_path / "imagenet").write_text(f"{name} 0123456789\n")  # as models/pretrained/imagenet
-    with pytest.raises(UserError, match="weights of timm/convnext_atto.d2_in1k are not those"):
+    with pytest.raises(UserError, match=r"weights of timm.convnext_atto.*are not those"):
         load_pretrained(network, name, tmp_path / "imagenet", False)
 
 
