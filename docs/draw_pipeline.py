@@ -81,7 +81,7 @@ def needed(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _title(name: str, stage: Mapping[str, Any]) -> str:
-    return f"{name}@" if "foreach" in stage else name
+    return f"{name}@" if "foreach" in stage or "matrix" in stage else name
 
 
 def _body(stage: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -76,9 +76,14 @@ def used_paths(rows: Any, stages: Any) -> Iterator[str]:
         entries = rows.get(str(stage.get("foreach", "")).strip("${}"), {"": {}})
         for dep in stage.get("do", stage)["deps"]:
             for row in entries.values():
-                path = re.sub(r"\$\{item\.(\w+)\}", lambda found, row=row: str(row.get(found[1], "")), dep)
+                path = with_fields(dep, row)
                 if path.startswith("../"):
                     yield path.removeprefix("../").partition("/${key}")[0]
+
+
+def with_fields(path: str, row: dict[str, Any]) -> str:
+    """As DVC fills in `${item.…}`."""
+    return re.sub(r"\$\{item\.(\w+)\}", lambda found: str(row.get(found[1], "")), path)
 
 
 def read_locked(path: Path) -> dict[str, list[str]]:

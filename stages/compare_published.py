@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from weakseg.evaluation import foreground_fraction, iou_per_class, mean_iou, read_curve
+import numpy as np
+
+from weakseg.evaluation import foreground_fraction, iou_per_class, read_curve, read_totals, trainings_numbers
 from weakseg.files import (
     ArrayArchive,
     read_class_names,
@@ -65,23 +67,22 @@ def main() -> None:
 
 
 def experiment_numbers(folders: Sequence[Path], name: str) -> Numbers | None:
-    """Per cent, from the confusion matrices of the first folder that has the experiment; None: not run."""
+    """Per cent, from the counts of the first folder that has the experiment; None: not run. Of several trainings the
+    means, and standard deviations under names that end in `_sd`."""
     for folder in folders:
         path = folder / f"{name}.npz"
         if path.is_file():
-            archive = ArrayArchive(path)
-            raw, crf = (read_counts(archive, f"{kind}/confusion") for kind in ("raw", "crf"))
-            return {
-                "miou": 100 * mean_iou(raw), "miou_crf": 100 * mean_iou(crf),
-                "foreground": 100 * foreground_fraction(raw), "foreground_crf": 100 * foreground_fraction(crf),
-            }  # fmt: skip
+            return trainings_numbers(read_totals(ArrayArchive(path)))
     return None
 
 
 def method_numbers(folders: Sequence[Path], server: Mapping[str, float], name: str) -> Numbers | None:
     """As the papers' tables of results have them: val with CRF, and test from VOC's server; None: neither."""
     val, test = experiment_numbers(folders, name), server.get(name)
-    return None if val is None and test is None else {"val": None if val is None else val["miou_crf"], "test": test}
+    if val is None and test is None:
+        return None
+    spread = {"val_sd": val["miou_crf_sd"]} if val and "miou_crf_sd" in val else {}
+    return {"val": None if val is None else val["miou_crf"], **spread, "test": test}
 
 
 def class_tables(published: Published, folders: Sequence[Path], class_names: Sequence[str]) -> list[Table]:
@@ -95,13 +96,13 @@ def class_tables(published: Published, folders: Sequence[Path], class_names: Seq
 
 
 def class_numbers(folders: Sequence[Path], class_names: Sequence[str], name: str) -> ClassNumbers | None:
-    """With CRF, of the first folder that has the experiment; None: not run."""
+    """With CRF, the mean over trainings, of the first folder that has the experiment; None: not run."""
     path = next((path for folder in folders if (path := folder / f"{name}.npz").is_file()), None)
     if path is None:
         return None
-    confusion = read_counts(ArrayArchive(path), "crf/confusion")
-    classes = dict(zip(class_names, (100 * iou_per_class(confusion)).tolist(), strict=True))
-    return ClassNumbers(classes, 100 * mean_iou(confusion))
+    totals = read_totals(ArrayArchive(path))
+    classes = 100 * np.mean([iou_per_class(confusion) for _, confusion in totals], 0)
+    return ClassNumbers(dict(zip(class_names, classes.tolist(), strict=True)), trainings_numbers(totals)["miou_crf"])
 
 
 def server_numbers(server: Mapping[str, float], name: str) -> ClassNumbers | None:

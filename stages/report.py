@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from weakseg.files import VOC_CLASSES, read_class_names, read_json
-from weakseg.report import ReportSources, summary_table, write_report
+from weakseg.report import ReportSources, summary_table, undecided_pairs, write_report
 from weakseg.runtime import arguments, run
 from weakseg.settings import Experiment, Report, read_keys
 
@@ -26,6 +26,7 @@ def main() -> None:
         found = replace(found, published=None)  # the papers' numbers are of VOC alone
     write_report(paths.out, found)
     print(summary_table(read_json(paths.metrics / "summary.json")))
+    print(undecided_pairs(read_json(paths.metrics / "comparisons.json")))
     print(f"pictures: {paths.out / 'index.html'}")
 
 

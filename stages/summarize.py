@@ -1,23 +1,27 @@
-"""Put the experiments side by side: mIoU without and with CRF, and per cent of the supervised bound."""
+"""Put the experiments side by side: mIoU without and with CRF, per cent of the bound, and which differ by more than noise."""
 
-from weakseg.evaluation import metrics_of, summary_of
-from weakseg.files import ArrayArchive, read_class_names, read_counts, write_json
+from weakseg.evaluation import compared, metrics_of_trainings, read_trainings, summary_of
+from weakseg.files import ArrayArchive, read_class_names, write_json
 from weakseg.runtime import arguments, run
 from weakseg.settings import Experiment, read_keys
 
 
 def main() -> None:
     paths = arguments(
-        __doc__, classes="class names", evaluation="folder of confusion matrices", out="JSON to write"
-    ).parse_args()
+        __doc__, classes="class names", evaluation="folder of confusion counts", out="JSON to write",
+        comparisons="JSON of the pairs of experiments to write",
+    ).parse_args()  # fmt: skip
     experiments: dict[str, Experiment]
     experiments, bound = read_keys("experiments", "report.bound", options=paths)
-    class_names, metrics = read_class_names(paths.classes), {}
-    for name in experiments:
-        confusions = ArrayArchive(paths.evaluation / f"{name}.npz")
-        raw, crf = (read_counts(confusions, f"{kind}/confusion", len(class_names)) for kind in ("raw", "crf"))
-        metrics[name] = metrics_of(raw, crf, class_names)
+    class_names = read_class_names(paths.classes)
+    trainings = {
+        name: read_trainings(ArrayArchive(paths.evaluation / f"{name}.npz"), len(class_names)) for name in experiments
+    }
+    metrics = {
+        name: metrics_of_trainings(found.totals, class_names, found.random_seeds) for name, found in trainings.items()
+    }
     write_json(paths.out, summary_of(metrics, bound))
+    write_json(paths.comparisons, {"pairs": compared(trainings)})
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from weakseg.evaluation.iou import (
     mean_iou,
     metrics_of,
     pixel_accuracy,
-    summary_of,
 )
+from weakseg.evaluation.trainings import summary_of
 from weakseg.training.classification import multi_label_average_precision
 
 #                 predicted: background, class 1, class 2, class 3
@@ -138,7 +138,7 @@ def test_per_cent_of_full_takes_the_better_of_each_two() -> None:
     }
     summary = summary_of(metrics)
     assert list(summary) == ["sec", "guided", "full"]
-    assert summary["sec"] == {"miou": 30.0, "miou_crf": 36.0, "percent_of_full": pytest.approx(60)}
+    assert summary["sec"] == {"miou": 30.0, "miou_crf": 36.0, "percent_of_full": pytest.approx(60), "bound_miou": 60.0}
     assert summary["guided"]["percent_of_full"] == pytest.approx(75)
     assert summary["full"]["percent_of_full"] == pytest.approx(100)
     assert summary_of(metrics, bound="guided")["sec"]["percent_of_full"] == pytest.approx(80)
@@ -147,7 +147,7 @@ def test_per_cent_of_full_takes_the_better_of_each_two() -> None:
 def test_without_the_bound_or_a_number_there_is_no_per_cent() -> None:
     assert summary_of({"sec": {"miou": 30.0, "miou_crf": 36.0}})["sec"]["percent_of_full"] is None
     nothing = summary_of({"sec": {"miou": None, "miou_crf": None}, "full": {"miou": 60.0, "miou_crf": None}})
-    assert nothing["sec"] == {"miou": None, "miou_crf": None, "percent_of_full": None}
+    assert nothing["sec"] == {"miou": None, "miou_crf": None, "percent_of_full": None, "bound_miou": 60.0}
     assert summary_of({"sec": {"miou": 5.0}, "full": {"miou": 0.0}})["sec"]["percent_of_full"] is None
 
 

@@ -32,7 +32,14 @@ BY_MASKS = ("guided", "seeds", "full")  # experiments of the loss cross_entropy,
 REPORTED = {"summarize", "report"}  # which list all experiments
 
 EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begins with; {name} is what stands there
-    "random_seed": {*of("train_classifier", *CLASSIFIERS), "train_saliency", *of("train_segmenter", *EXPERIMENTS)},
+    "random_seed": {
+        *of("train_classifier", *CLASSIFIERS), "train_saliency", *of("train_segmenter", *EXPERIMENTS),
+        *of("evaluate", *EXPERIMENTS),
+    },
+    "random_seeds": of("evaluate", *EXPERIMENTS).union(
+        *(of(f"{verb}_repeat", *(f"{name}-1" for name in EXPERIMENTS)) for verb in ("train", "predict", "evaluate"))
+    ),
+    "self_training": {"predict_training@sec", "label_training@sec"},
     "make_toy": {"make_toy"},
     "data": {"prepare"},
     "data.root": {"prepare", "pack_masks"},
@@ -77,7 +84,7 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
     "data.format": "folder", "data.root": "data/photos", "saliency.root": "data/ecssd", "saliency.boxes": "other.txt",
     "saliency.image_list": "some.txt", "saliency.exclude": "some.txt", "data.*_list": "other", "data.labels_file": "labels.csv",
     "data.classes": ["cat"], "import_cues": {"sec_authors": {"cues": "a.pkl", "image_list": "a.txt"}},
-    "make_g1_guides": {"g1": G1}, "export_voc.experiments": ["sec"],
+    "make_g1_guides": {"g1": G1}, "random_seeds": [1], "self_training": {"sec": {"crf": "none", "min_probability": 0.5}}, "export_voc.experiments": ["sec"],
     "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "train_classifier.classifier.vgg16.fc_channels": 1024, "*.vgg16.fc_channels": 4096,
     "train_classifier.*.geometry": "warp", "*.crop_area": [0.5, 1.0], "*.optimizer": "sgd", "*.schedule.kind": "step",
     "make_cams.classifier.method": "gap", "make_cams.*.method": "vanilla_backprop", "make_cams.classifier.geometry": "fit",
@@ -197,6 +204,8 @@ def test_a_changed_key_changes_the_stages_whose_bytes_depend_on_it(asked: Repo) 
     assert changed_directly(asked, tiny_params()) == {}
     for batch in batches():
         found = changed_directly(asked, changed(*batch))
+        checked = found.pop("check_params")  # which looks at every key
+        assert all(any(begins(key, listed) or begins(listed, key) for listed in checked) for key in batch)
         expected = {stage: key for key in batch for stage in expected_of(key)}
         assert found.keys() == expected.keys(), batch
         for stage, key in expected.items():
@@ -211,9 +220,15 @@ def begins(key: str, listed: str) -> bool:
 
 def stage_was_there(stage: str, key: str) -> bool:
     """Not before a section had its first entry; and data.root is a path of pack_masks, not a setting."""
-    return key not in ("import_cues", "make_g1_guides", "export_voc.experiments") and (stage, key) != (
-        "pack_masks",
-        "data.root",
+    new = ("import_cues", "make_g1_guides", "self_training", "export_voc.experiments")
+    return (
+        key not in new
+        and "_repeat@" not in stage
+        and (stage, key)
+        != (
+            "pack_masks",
+            "data.root",
+        )
     )
 
 
@@ -234,7 +249,9 @@ def test_dvc_s_command_sees_what_its_interface_says(asked: Repo) -> None:
         for entry in entries
         if isinstance(entry, dict) and "params.yaml" in entry.get("changed deps", {})
     }
-    assert by_params == set().union(*map(expected_of, keys)) - {"pack_masks"}  # which reads no setting
+    assert by_params == set().union(*map(expected_of, keys)) - {"pack_masks"} | {
+        "check_params"
+    }  # that reads no setting
     assert json.dumps(status["pack_masks"]).count("data/photos") == 1
     assert status.keys() == by_params | {"pack_masks"}
 

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from tests.pipeline.tiny_repo import EXPERIMENTS, NUM_TRAIN, NUM_VAL, STEPS, Repo, stages_run, tiny_params
 from weakseg import load_segmenter
+from weakseg.evaluation.iou import metrics_of, read_confusions
 from weakseg.files.archives import ArrayArchive, ImageArchive
 from weakseg.files.class_names import read_class_names
 from weakseg.files.label_masks import voc_palette
@@ -47,6 +49,7 @@ def all_stages(folder: Path) -> set[str]:
     return {
         f"{name}@{variant}" if variant else name
         for name, stage in stages.items()
+        if "matrix" not in stage  # the tiny settings have no further random seeds
         for variant in (variants(stage["foreach"]) if "foreach" in stage else [""])
     }
 
@@ -117,7 +120,7 @@ def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pr
     assert list(summary) == list(EXPERIMENTS)
     bound = max(metrics["full"]["miou"], metrics["full"]["miou_crf"])
     for name, row in summary.items():
-        assert row.keys() == {"miou", "miou_crf", "percent_of_full"}
+        assert row.keys() == {"miou", "miou_crf", "percent_of_full", "bound_miou"} and row["bound_miou"] == bound
         assert (row["miou"], row["miou_crf"]) == (metrics[name]["miou"], metrics[name]["miou_crf"])
         better = max(metrics[name]["miou"], metrics[name]["miou_crf"])
         assert math.isclose(row["percent_of_full"], 100 * better / bound, abs_tol=0.2)
@@ -324,8 +327,9 @@ def test_a_changed_guide_setting_reruns_only_what_learns_from_guides(repo: Repo)
     masks_before = [file.read_bytes() for file in files]
     ran = repo.repro()
     of_guided = of_experiments(["guided"], "train_segmenter", "predict", "postprocess")
+    of_guided |= {"evaluate@guided"}  # for what further trainings start from has changed
     if [file.read_bytes() for file in files] != masks_before:
-        of_guided |= {"evaluate@guided", "summarize"}
+        of_guided |= {"summarize"}
     assert ran == {"make_guides@g2", "evaluate_supervision", "report"} | of_guided
     for image_id, picture in unzipped(path).items():
         expected = np.where(before[image_id] == 255, 0, before[image_id])
@@ -353,3 +357,41 @@ def test_results_do_not_depend_on_the_number_of_workers(repo: Repo) -> None:
     ran = repo.repro("--force", "--single-item", *stages, WEAKSEG_WORKERS="1")
     assert ran == set(stages)
     assert repo.run("git", "diff", "--", "dvc.lock") == ""
+
+
+def test_each_further_random_seed_trains_by_itself_and_every_number_becomes_mean_and_spread(repo: Repo) -> None:
+    repeats = ("train_repeat", "predict_repeat", "evaluate_repeat")
+    first = repo.json("metrics/sec.json")
+    repo.change(lambda params: params.update(random_seeds=[0, 1]))  # random_seed is 0
+    ran = repo.repro("evaluate@sec")
+    assert ran == of_experiments(["sec-0", "sec-1"], *repeats) | {"check_params", "evaluate@sec"}
+    models = [repo.folder / "models" / name / "weights.safetensors" for name in ("segmenter/sec", "repeats/sec/0", "repeats/sec/1")]  # fmt: skip
+    same, copy, other = (model.read_bytes() for model in models)
+    assert same == copy != other  # random_seed is not trained twice
+
+    both = repo.json("metrics/sec.json")
+    assert both["random_seeds"] == [0, 1] and both["sd"].keys() == first.keys() - {"images_with_ground_truth"}
+    archive = ArrayArchive(repo.folder / "data" / "repeats" / "sec" / "1.npz")
+    counts = sum(read_confusions(archive, record.image_id, (2, 9, 9)) for record in repo.records("val"))
+    second = metrics_of(counts[0], counts[1], list(first["iou"]))  # type: ignore[index]
+    for key in ("miou", "miou_crf", "pixel_accuracy"):
+        assert math.isclose(both[key], (first[key] + second[key]) / 2, abs_tol=2e-2)
+        assert math.isclose(both["sd"][key], abs(first[key] - second[key]) / math.sqrt(2), abs_tol=2e-2)
+
+    repo.change(lambda params: params.update(random_seeds=[1, 2]))
+    repo.change(lambda params: params["experiments"]["sec"]["test"].update(crf="deeplab"))
+    ran = repo.repro("evaluate@sec")  # one more seed trains alone; another CRF at test time trains nothing
+    assert {name for name in ran if "train" in name} == {"train_repeat@sec-2"}
+    assert {"evaluate_repeat@sec-1", "evaluate_repeat@sec-2", "postprocess@sec", "evaluate@sec"} <= ran
+    assert "predict_repeat@sec-1" not in ran
+    assert repo.json("metrics/sec.json")["random_seeds"] == [0, 1, 2]
+
+
+def test_the_report_names_the_pairs_that_noise_leaves_undecided(pristine: Repo) -> None:
+    pairs = pristine.json("metrics/comparisons.json")["pairs"]
+    assert [pair["experiments"] for pair in pairs] == [list(pair) for pair in combinations(EXPERIMENTS, 2)]
+    assert all(pair["undecided"] == (pair["low"] <= 0 <= pair["high"]) for pair in pairs)
+    undecided = [" and ".join(pair["experiments"]) for pair in pairs if pair["undecided"]]
+    table = (pristine.folder / "metrics" / "report" / "table.txt").read_text(encoding="utf-8")
+    assert table.splitlines()[-1].endswith(f": {'; '.join(undecided) or 'none'}.")
+    assert "the choice of photos (" in table  # one training each: nothing is known of other seeds

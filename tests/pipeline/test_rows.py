@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import yaml
 
 from tests.pipeline.tiny_repo import EXPERIMENTS, STEPS, Repo, stages_run
 from tests.profile_cases import ROOT
+from weakseg.files.archives import ImageArchive
 
 ROW = [f"{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]
 
@@ -34,6 +36,20 @@ def test_one_row_of_the_papers_tables_runs_alone_and_stands_beside_the_published
     assert math.isclose(table["sec_gmp"]["ours"]["miou_crf"], metrics["miou_crf"], abs_tol=1e-6)
     assert math.isclose(table["sec_gmp"]["ours"]["foreground"], metrics["foreground_fraction"], abs_tol=1e-6)
     assert table["sec"]["published"]["miou_crf"] == 50.7
+
+
+def test_a_round_of_self_training_learns_from_the_roots_masks_of_the_training_photos(repo: Repo) -> None:
+    ran = stages_run(repo.dvc("--cd", "ablations", "repro", "evaluate@guided_self1"))
+    training = [f"{stage}@guided" for stage in ("predict_training", "label_training")]
+    row = [f"{stage}@guided_self1" for stage in ("train_segmenter", "predict", "postprocess", "evaluate")]
+    assert {*training, *row} <= ran <= {*training, *row, "check_rows"}
+    masks = ImageArchive(repo.folder / "ablations" / "data" / "self" / "guided.zip")
+    for record in repo.records("train"):
+        labels = set(np.unique(masks[record.image_id]).tolist())
+        assert labels <= {0, 255, *record.labels}
+        for tag in set(record.labels) - labels:
+            assert 255 in labels, (record.image_id, tag)  # a tag that got lost leaves a doubt
+    assert math.isfinite(repo.json("ablations/metrics/experiments/guided_self1.json")["miou"])
 
 
 def test_all_rows_have_their_stages_and_the_main_pipeline_does_not_see_them(pristine: Repo) -> None:

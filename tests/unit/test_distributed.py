@@ -19,6 +19,8 @@ from torch import nn
 
 from stages import (
     evaluate,
+    evaluate_repeat,
+    label_training,
     make_cams,
     make_g1_guides,
     make_grabcut_masks,
@@ -27,14 +29,18 @@ from stages import (
     make_seeds,
     postprocess,
     predict,
+    predict_repeat,
     predict_saliency,
+    predict_training,
 )
 from tests.profile_cases import ROOT, settings_of
+from weakseg.crf.params import CRFParams
 from weakseg.errors import UserError
 from weakseg.files.archives import write_images
 from weakseg.files.class_names import write_class_names
 from weakseg.files.label_masks import label_image
 from weakseg.files.manifest import Record, SaliencyRecord, write_manifest, write_saliency_manifest
+from weakseg.inference.test_time_rule import Rule, write_rule
 from weakseg.networks.registry import build_classifier, build_segmenter
 from weakseg.networks.saved import save_model
 from weakseg.runtime import launch
@@ -97,8 +103,15 @@ def write_inputs(folder: Path) -> None:
     write_models(folder)
     params = small_params()
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    save_rule(folder)
     params["postprocess"]["backend"] = "exact"
     (folder / "exact.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def save_rule(folder: Path) -> None:
+    """As experiment sec's settings have it."""
+    crf = small_params()["crf"]["sec"]
+    write_rule(folder / "segmenter" / "test_rule.json", Rule("crop", SIDE_PX, CRFParams(**crf).scaled(4)))
 
 
 def write_models(folder: Path) -> None:
@@ -120,6 +133,7 @@ def small_params() -> dict[str, Any]:
     params["experiments"]["sec"]["test"]["input_px"] = SIDE_PX
     params["crf"]["sec"]["steps"] = params["crf"]["deeplab"]["steps"] = 2
     params["make_seeds"]["crf"] = "sec"
+    params["random_seeds"], params["self_training"] = [1], {"sec": {"crf": "sec", "min_probability": 0.4}}
     guides = params["make_guides"]["g2"]
     params["make_guides"] = {"g0": guides | {"rule": "g0"}, "g2": guides}
     shared = {name: guides[name] for name in ("unresolved", "min_saliency_fraction", "saliency_threshold")}
@@ -148,10 +162,15 @@ def run_batch_stages(out: str) -> None:
         command(predict, out, **photos, model="segmenter", name="sec", scores="OUT/scores.npz", masks="OUT/raw.zip"),
         command(postprocess, out, **photos, scores="OUT/scores.npz", name="sec", out="OUT/masks.zip"),
         command(postprocess, out, **photos, scores="OUT/scores.npz", name="full", params="exact.yaml", out="OUT/exact.zip"),
+        command(predict_training, out, **photos, model="segmenter", name="sec", scores="OUT/own.npz"),
+        command(label_training, out, **photos, scores="OUT/own.npz", name="sec", out="OUT/self.zip"),
+        command(predict_repeat, out, **photos, model="segmenter", name="sec-1", scores="OUT/{experiment}{seed}.npz"),
+        command(evaluate_repeat, out, **photos, classes="classes.txt", scores="OUT/sec1.npz", rule="segmenter/test_rule.json",
+                name="sec-1", **{"ground-truth": "seeds.zip"}, out="OUT/1.npz"),
     ]  # fmt: skip
     if is_first():
         stages.append(command(evaluate, out, manifest="manifest.csv", classes="classes.txt", name="sec", raw="OUT/raw.zip",
-                              crf="OUT/masks.zip", **{"ground-truth": "seeds.zip"}, out="OUT/evaluation.npz",
+                              crf="OUT/masks.zip", repeats="OUT", **{"ground-truth": "seeds.zip"}, out="OUT/evaluation.npz",
                               metrics="OUT/metrics.json"))  # fmt: skip
     for main, sys.argv in stages:
         main()
@@ -168,7 +187,7 @@ def test_two_processes_write_the_bytes_of_one(tmp_path: Path, monkeypatch: pytes
     assert job.returncode == 0, job.stderr
     run_batch_stages("one")
     written = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
-    assert len(written) == 14
+    assert len(written) == 18
     assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == written
     assert job.stderr.count("peak memory") == 1
     assert f"{left.name} is not used; starting over" in job.stderr

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,11 @@ WHOLE_FOLDERS = {  # they look at what is there; their deps say at what
     "report": ("--data", "--metrics"),
     "ablations/evaluate_supervision": ("--guides",),  # of the rows' guides, at those of table 2
 }
-MODEL_FOLDERS = {"train_segmenter", "predict"}  # their --model is weights and description: not the test rule
+MODEL_FOLDERS = {  # where --model or --first is weights and description: not the test rule
+    "train_segmenter": "--model", "predict": "--model", "predict_training": "--model", "train_repeat": "--first",
+}  # fmt: skip
 PRETRAINED = "--pretrained"  # a folder, of which the settings choose a file
+SAME_FOR_ALL_ROWS = {"evaluate"}  # of ablations/params.yaml: what it changes is the same for every row
 NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
 MOST_ROOMS = 8  # beside its script
 MOST_LINES = {"dvc.yaml": 450, "ablations/dvc.yaml": 450}
@@ -72,6 +76,11 @@ class Stage:
     body: dict[str, Any]
     foreach: str = ""  # the section whose entries make the stage's variants
     is_ablation: bool = False
+
+    @property
+    def matrix(self) -> dict[str, str]:
+        """By dimension, the section or list whose entries make the stage's variants."""
+        return {name: value.strip("${}") for name, value in self.body.get("matrix", {}).items()}
 
     @property
     def command(self) -> list[str]:
@@ -200,6 +209,10 @@ def filled_in(text: str, key: str, item: Any, content: dict[str, Any]) -> str:
 
 def entries_of(stage: Stage, content: dict[str, Any]) -> dict[str, Any]:
     """What DVC's foreach goes over, by name; {"": None} for a stage that is one."""
+    if stage.matrix:
+        values = product(*(looked_up(content, section) for section in stage.matrix.values()))
+        items = [dict(zip(stage.matrix, combination, strict=True)) for combination in values]
+        return {"-".join(map(str, item.values())): item for item in items}
     if not stage.foreach:
         return {"": None}
     found = looked_up(content, stage.foreach)
@@ -258,14 +271,17 @@ def path_options(stage: Stage) -> set[str]:
 
 def folder_options(stage: Stage) -> tuple[str, ...]:
     """Options that name a folder of which dvc.yaml lists files."""
-    return WHOLE_FOLDERS.get(identity(stage), ()) + (("--model",) if stage.name in MODEL_FOLDERS else ())
+    return WHOLE_FOLDERS.get(identity(stage), ()) + tuple(
+        MODEL_FOLDERS[name] for name in MODEL_FOLDERS if name == stage.name
+    )
 
 
 @pytest.mark.parametrize("name", sorted(MODEL_FOLDERS))
 def test_another_test_rule_neither_trains_nor_predicts_again(name: str) -> None:
     stage = stage_named(name)
     listed = {path for path in (*stage.deps, *stage.outputs) if path.startswith("models/segmenter/")}
-    assert listed == {f"models/segmenter/${{key}}/{file}" for file in (DESCRIPTION, WEIGHTS)}
+    key = "${item.experiment}" if stage.matrix else "${key}"
+    assert listed == {f"models/segmenter/{key}/{file}" for file in (DESCRIPTION, WEIGHTS)}
     assert stage_named("write_test_rule").outputs == [f"models/segmenter/${{key}}/{TEST_RULE}"]
 
 
@@ -407,9 +423,10 @@ def test_params_are_exactly_the_keys_read(stage: Stage) -> None:
 def test_params_of_an_ablation_are_the_keys_read_of_the_entry_that_it_is_like(stage: Stage) -> None:
     """But for keys that every row replaces as a whole."""
     listed, _ = stage.params
-    replaced = {"make_g1_guides.{name}"} if stage.name == "make_g1_guides" else set()
+    section = {"make_g1_guides": "make_g1_guides", "label_training": "self_training"}.get(stage.name, "")
+    replaced = {f"{section}.{{name}}"} if section else set()
     for item in (entries_of(stage, TEMPLATES) if replaced else {}).values():
-        assert f"make_g1_guides.{item['like']}" in item["changes"]
+        assert f"{section}.{item['like']}" in item["changes"]
     likes = (r"\$\{item\.like\}", rf"\$\{{{IMPORTED}\.like\}}")
     as_read = [without_variables(re.sub("|".join(likes), "{name}", key)) for key in listed]
     of_seeder = [key.replace("make_cams.seeder", "make_cams.*") for key in as_read]
@@ -423,7 +440,8 @@ def test_the_changes_that_a_command_applies_are_params_too(stage: Stage) -> None
     for file, _, entry in (text.partition(":") for text in files[1:]):
         assert file == f"{ABLATIONS}/params.yaml"
         own = f"{stage.foreach}.{{name}}" if stage.foreach else stage.name
-        assert entry == (IMPORTED if stage.is_ablation and stage.foreach == "import_cues" else own)
+        own = IMPORTED if stage.is_ablation and stage.foreach == "import_cues" else own
+        assert entry == (stage.script.stem if stage.script.stem in SAME_FOR_ALL_ROWS else own)
         entries.append(f"{entry.replace('{name}', '${key}')}.changes")
     assert files[0] == "params.yaml" and stage.params[1] == entries
     assert stage.is_ablation or not entries
@@ -443,7 +461,7 @@ def test_every_key_is_read_by_the_command_s_own_options(stage: Stage) -> None:
 
 @each_stage
 def test_a_script_of_many_variants_knows_its_name_and_no_other_asks_for_one(stage: Stage) -> None:
-    variants = [other for other in STAGES if other.script == stage.script and other.foreach]
+    variants = [other for other in STAGES if other.script == stage.script and (other.foreach or other.matrix)]
     assert ("named" in keywords_of_arguments(stage)) == bool(variants)
 
 
@@ -508,6 +526,7 @@ def every_stage_has_variants() -> dict[str, Any]:
     content["import_cues"] = IMPORT_CUES
     g1 = {"unresolved": "ignore", "saliency_threshold": 0.5, "min_saliency_fraction": 0.01, "require_positive": False}
     content["make_g1_guides"] = {"g1": {**g1, "classifier": "classifier"}}
+    content["random_seeds"], content["self_training"] = [0, 1, 20], {"sec": {"crf": "none", "min_probability": 0.5}}
     content["make_seeds"]["crf"] = content["evaluate_seeds"]["crf"] = "sec"
     content["data"]["test_list"] = "test"
     content["export_voc"]["experiments"] = ["sec", "full"]
@@ -609,6 +628,7 @@ def test_what_a_started_stage_asks_for_is_what_dvc_looks_at(
             asked = started(stage, name, content, patched)
         listed = [filled_in(key, name, item, source) for key in stage.params[0]]
         replaced = item["changes"].keys() if stage.is_ablation and item and "changes" in item else set()
+        replaced |= ROWS[stage.script.stem]["changes"].keys() if stage.script.stem in SAME_FOR_ALL_ROWS else set()
         assert set(listed) - replaced == set(asked.keys) - replaced, name
         assert len(listed) == len(set(listed))
         deps, outputs = (
@@ -647,7 +667,7 @@ def test_the_report_depends_on_what_it_looks_at() -> None:
     looked_at = {field.name: getattr(found, field.name) for field in fields(found)}
     paths = {path.as_posix() for name, path in looked_at.items() if isinstance(path, Path) and name != "metrics"}
     assert paths <= deps
-    assert deps - paths == {"metrics/summary.json", "metrics/cues.json", "metrics/guides.json"}
+    assert deps - paths == {f"metrics/{name}.json" for name in ("summary", "comparisons", "cues", "guides")}
 
 
 @each_stage
@@ -703,7 +723,7 @@ def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: St
     ]
     for name, deps, _ in instances(stage):
         for dep in deps:
-            mains = ("data/evaluation", "metrics/seeders")
+            mains = ("data/evaluation", "metrics/seeders", "data/repeats/seeds")
             below = any(output.startswith(f"{dep}/") for output in made) or dep in mains
             known = dep in made or any(re.fullmatch(pattern, dep) for pattern in patterns)
             tracked = dep == f"{ABLATIONS}/published.yaml" or dep == "models/pretrained/imagenet"
@@ -724,6 +744,7 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     masks = "data/ground_truth.zip"
     evaluation = {
         "evaluate",
+        "evaluate_repeat",
         "evaluate_supervision",
         "evaluate_seeds",
         "evaluate_centre_mean",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,3 +250,18 @@ def test_all_files_hold_the_numbers(tmp_path: Path, table: list[Compared]) -> No
     assert content["ground_truth_foreground"] == 26.4
     assert [each["ours"] is None for each in content["experiments"]] == [False, True, False]
     assert content["experiments"][0]["published"]["miou"] == 30.0
+
+
+def test_of_several_trainings_the_tables_show_mean_and_spread(tmp_path: Path) -> None:
+    first, second = [[60, 20], [10, 10]], [[80, 0], [10, 10]]
+    totals = np.array([[first, first], [second, second]], np.int64)
+    items = {"raw/confusion": totals[0, 0], "crf/confusion": totals[0, 1], "repeats/confusion": totals[1:]}
+    for name in ("sec", "full"):
+        write_arrays(tmp_path / f"{name}.npz", items.items())
+    rows = read_published(file_of(tmp_path, [row("sec", None, 50.7), row("full", None, 67.6)])).experiments
+    compared = compare(rows, partial(experiment_numbers, [tmp_path]), "full")
+    mious = [100 * (60 / 90 + 10 / 40) / 2, 100 * (80 / 90 + 1 / 2) / 2]
+    shown = f"{np.mean(mious):.1f} ± {np.std(mious, ddof=1):.1f}"
+    cells = table_of(compared).rows[0]
+    assert shown in cells and f"{shown} (50.7)" in cells
+    assert any(cell.startswith("100.0") for cell in cells)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,10 +28,11 @@ from weakseg.report.charts import iou_chart, loss_chart, moving_mean, row_percen
 from weakseg.report.colours import cielab, class_palette, distinct_palette
 from weakseg.report.page.gallery import choose_records
 from weakseg.report.page.layers import label_uri, saliency_uri
+from weakseg.report.page.results import results_table
 from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
 from weakseg.report.sheets.drawing import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, published_of, read_curves
-from weakseg.report.tables import markdown_table, summary_table
+from weakseg.report.tables import markdown_table, summary_table, undecided_pairs
 from weakseg.report.write import write_report
 
 NASTY = '</script><img src=x onerror="alert(1)">'
@@ -203,6 +205,40 @@ def test_summary_table_is_aligned_and_marks_missing_numbers() -> None:
         "sec         41.2           43.0       71.7",
         "full        60.0              –          –",
     ]
+
+
+SEVERAL = {
+    "sec": {
+        "miou": 41.25,
+        "miou_crf": 43.0,
+        "percent_of_full": 71.66,
+        "miou_sd": 0.52,
+        "miou_crf_sd": 0.4,
+        "trainings": 3,
+    }
+}
+PAIRS: dict[str, list[Any]] = {"pairs": [
+    {"experiments": ["sec", "guided"], "undecided": True, "trainings": [3, 3]},
+    {"experiments": ["sec", "full"], "undecided": False, "trainings": [3, 3]},
+]}  # fmt: skip
+
+
+def test_several_trainings_are_shown_with_their_spread() -> None:
+    assert summary_table(SEVERAL).splitlines()[-1].split() == ["sec", "41.2", "±", "0.5", "43.0", "±", "0.4", "71.7"]
+    metrics = {"sec": {"pixel_accuracy": 80.0, "sd": {"pixel_accuracy": 1.26}}}
+    assert "| sec | 41.2 ± 0.5 | 43.0 ± 0.4 | 71.7 | 80.0 ± 1.3 | – |" in markdown_table(SEVERAL, metrics, {})
+    table = results_table(SEVERAL, metrics, {}, undecided_pairs(PAIRS))
+    assert table is not None and list(table.rows[0][1:5]) == ["41.2 ± 0.5", "43.0 ± 0.4", "71.7", "80.0 ± 1.3"]
+    assert "different random seeds" in table.note and table.note.endswith(": sec and guided.")
+    once = results_table(SUMMARY, {}, {})
+    assert once is not None and "random seeds" not in once.note
+
+
+def test_undecided_pairs_say_which_noise_is_known() -> None:
+    assert undecided_pairs(PAIRS).endswith(": sec and guided.") and "random seeds" in undecided_pairs(PAIRS)
+    once: dict[str, Any] = {"pairs": [{**PAIRS["pairs"][1], "trainings": [1, 1]}]}
+    assert undecided_pairs(once).endswith(": none.") and "random seeds" not in undecided_pairs(once)
+    assert undecided_pairs({"pairs": []}) == undecided_pairs({}) == ""
 
 
 def test_markdown_table_puts_published_numbers_beside_ours() -> None:

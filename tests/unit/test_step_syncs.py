@@ -21,7 +21,7 @@ from weakseg.settings.losses import Loss
 from weakseg.training.loop import LossTerms, _batches, _loader, _step, build_optimizer, moved
 from weakseg.training.objectives import objective_of
 from weakseg.training.optimization import weighted_sum
-from weakseg.training.progress import Progress
+from weakseg.training.run import Progress
 
 CPU = torch.device("cpu")
 # what makes a GPU's host wait: reading a value, and results whose shape depends on values

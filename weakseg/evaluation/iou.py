@@ -2,16 +2,17 @@
 
 A confusion matrix is (C, C) int64 pixel counts: rows are the target's classes, columns the prediction's, background
 first. Counts of several images add up, so every measure here is one over all pixels of a data set (VOC's rule).
-Functions return fractions 0..1; only `metrics_of` and `summary_of`, which make the JSON files, return percentages.
+Functions return fractions 0..1; only `metrics_of`, which makes the JSON files, returns percentages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weakseg.files import IGNORE_INDEX
+from weakseg.errors import UserError
+from weakseg.files import IGNORE_INDEX, ArrayArchive
 
 Confusion = npt.NDArray[np.int64]
 
@@ -163,31 +164,25 @@ def metrics_of(confusion_raw: Confusion, confusion_crf: Confusion, class_names: 
     }
 
 
-def _best_miou(metrics: Mapping[str, Any]) -> float | None:
-    values = [metrics.get(key) for key in ("miou", "miou_crf")]
-    known = [float(value) for value in values if value is not None and np.isfinite(value)]
-    return max(known, default=None)
+def confusion_arrays(image_id: str, confusions: Confusion) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """(…, C, C) pixel counts of one photo → `<id>/shape`, and `<id>/counts` (K, 2): flat places and counts above 0."""
+    places = np.flatnonzero(confusions)
+    yield f"{image_id}/shape", np.array(confusions.shape, np.uint16)
+    yield f"{image_id}/counts", np.stack([places, confusions.ravel()[places]], 1).astype(np.uint32)
 
 
-def summary_of(metrics: Mapping[str, Mapping[str, Any]], bound: str = "full") -> dict[str, dict[str, float | None]]:
-    """`metrics/summary.json` from the metrics of all experiments, in their order.
+def read_confusions(archive: ArrayArchive, image_id: str, shape: tuple[int, ...]) -> Confusion:
+    """The counts of one photo. Raises UserError where they are not of that shape, or damaged."""
+    stored, counts = archive[f"{image_id}/shape"], archive[f"{image_id}/counts"]
+    is_pairs = counts.dtype == np.uint32 and counts.ndim == 2 and counts.shape[1] == 2
+    if stored.tolist() != list(shape) or not is_pairs or (counts[:, 0] >= np.prod(shape)).any():
+        raise UserError(f"{archive.path}: counts of {image_id} are not of shape {shape}; run `dvc repro`")
+    confusions = np.zeros(int(np.prod(shape)), np.int64)
+    confusions[counts[:, 0]] = counts[:, 1]
+    return confusions.reshape(shape)
 
-    `percent_of_full` is the better of an experiment's two mIoUs as a percentage of the better of the bound's two;
-    None if there is no bound, or it is 0.
 
-    Example:
-        >>> both = {"sec": {"miou": 30.0, "miou_crf": 40.0}, "full": {"miou": 50.0, "miou_crf": 48.0}}
-        >>> summary_of(both)["sec"]
-        {'miou': 30.0, 'miou_crf': 40.0, 'percent_of_full': 80.0}
-    """
-    best_bound = _best_miou(metrics.get(bound, {}))
-    summary: dict[str, dict[str, float | None]] = {}
-    for experiment, values in metrics.items():
-        best = _best_miou(values)
-        percent = 100 * best / best_bound if best is not None and best_bound else None
-        summary[experiment] = {
-            "miou": values.get("miou"),
-            "miou_crf": values.get("miou_crf"),
-            "percent_of_full": percent,
-        }
-    return summary
+def photo_parts(confusions: Confusion) -> npt.NDArray[np.int64]:
+    """(…, C, C) counts → (…, 3, C): pixels that are of a class in both maps, in the target, and in the prediction."""
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    return np.stack([hits, confusions.sum(-1), confusions.sum(-2)], -2)

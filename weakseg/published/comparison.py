@@ -41,7 +41,12 @@ def _with_percent(numbers: Numbers | None, bound: Numbers | None) -> Any:
     if numbers is None or not {*MIOU} & numbers.keys():
         return numbers
     bound = bound or {}
-    added = {"percent_of_full": _ratio(_best(numbers), _best(bound))}
+    best, of_bound = _best(numbers), _best(bound)
+    percent = _ratio(numbers.get(best), bound.get(of_bound))
+    added = {"percent_of_full": percent}
+    spread = math.hypot(_relative_sd(numbers, best), _relative_sd(bound, of_bound)) if numbers != bound else 0.0
+    if percent is not None and spread:
+        added["percent_of_full_sd"] = percent * spread
     if numbers.get("test") is not None and numbers.get("test_percent_of_full") is None:
         added["test_percent_of_full"] = _ratio(numbers.get("test"), bound.get("test"))
     return {**numbers, **added}
@@ -51,10 +56,16 @@ def _ratio(own: float | None, whole: float | None) -> float | None:
     return 100 * own / whole if own is not None and whole else None
 
 
-def _best(numbers: Numbers) -> float | None:
-    return max(
-        (value for key in MIOU if (value := numbers.get(key)) is not None and math.isfinite(value)), default=None
-    )
+def _best(numbers: Numbers) -> str:
+    """Which of the two mIoUs is the better; "" where neither is known."""
+    known = {key: value for key in MIOU if (value := numbers.get(key)) is not None and math.isfinite(value)}
+    return max(known, key=lambda key: known[key], default="")
+
+
+def _relative_sd(numbers: Numbers, key: str) -> float:
+    """0 for a number of one training."""
+    value, sd = numbers.get(key), numbers.get(f"{key}_sd")
+    return sd / value if value and sd is not None and math.isfinite(sd) else 0.0
 
 
 def long_rows(table: Sequence[Compared]) -> Iterator[dict[str, Any]]:

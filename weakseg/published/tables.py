@@ -28,8 +28,11 @@ def table_of(compared: Sequence[Compared]) -> Table:
     )
 
 
-def number(value: float | None) -> str:
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.1f}"
+def number(value: float | None, sd: float | None = None) -> str:
+    """`61.2`, of several trainings `61.2 ± 0.8`, of none `–`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.1f}" if sd is None or not math.isfinite(sd) else f"{value:.1f} ± {sd:.1f}"
 
 
 def _names(compared: Compared) -> list[str]:
@@ -41,7 +44,8 @@ def _names(compared: Compared) -> list[str]:
 
 def _cells(compared: Compared) -> Iterator[str]:
     for measure in compared.row.measures:
-        own = number((compared.ours or {}).get(measure))
+        ours = compared.ours or {}
+        own = number(ours.get(measure), ours.get(f"{measure}_sd"))
         printed = compared.published.get(measure)
         yield own if printed is None else f"{own} ({printed:.1f})"
 

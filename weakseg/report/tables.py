@@ -12,11 +12,34 @@ def percent(value: Any) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{float(value):.1f}"
 
 
+def with_spread(values: Mapping[str, Any], key: str) -> str:
+    """`61.2`, of several trainings `61.2 ± 0.8`."""
+    sd = values.get(f"{key}_sd")
+    return percent(values.get(key)) + ("" if sd is None or not np.isfinite(sd) else f" ± {float(sd):.1f}")
+
+
+def with_sd_keys(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's metrics with their standard deviations beside them, as `with_spread` looks for them."""
+    return {**metrics, **{f"{key}_sd": sd for key, sd in metrics.get("sd", {}).items()}}
+
+
+def undecided_pairs(comparisons: Mapping[str, Any]) -> str:
+    """One line that names the pairs of experiments whose difference lies within noise; "" where nothing was compared."""
+    pairs = comparisons.get("pairs", [])
+    if not pairs:
+        return ""
+    undecided = [" and ".join(pair["experiments"]) for pair in pairs if pair["undecided"]]
+    once = min(count for pair in pairs for count in pair["trainings"]) < 2
+    noise = "choice of photos" if once else "choice of photos and random seeds"
+    named = "; ".join(undecided) or "none"
+    return f"Undecided, within the noise of the {noise} (95 % interval of the difference holds 0): {named}."
+
+
 def summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
     """Plain text: experiment, mIoU without and with CRF, per cent of the bound; `–` where a number is missing."""
     rows = [["experiment", "mIoU", "mIoU with CRF", "% of full"]]
     rows += [
-        [experiment, *(percent(values.get(key)) for key in ("miou", "miou_crf", "percent_of_full"))]
+        [experiment, *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full"))]
         for experiment, values in summary.items()
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
@@ -41,12 +64,11 @@ def markdown_table(
     ]
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for experiment, values in summary.items():
-        own = metrics.get(experiment, {})
-        numbers = [values.get(key) for key in ("miou", "miou_crf", "percent_of_full")]
-        numbers += [own.get(key) for key in ("pixel_accuracy", "foreground_fraction")]
+        own = with_sd_keys(metrics.get(experiment, {}))
         cells = [
             experiment.replace("|", "\\|"),
-            *map(percent, numbers),
+            *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full")),
+            *(with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction")),
             *([" / ".join(map(percent, published.get(experiment, (None, None))))] if published else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")

@@ -30,7 +30,7 @@ from weakseg.report.sources import (
     seeder_metrics,
     views_of,
 )
-from weakseg.report.tables import markdown_table, summary_table
+from weakseg.report.tables import markdown_table, summary_table, undecided_pairs
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
 
@@ -50,15 +50,16 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     charts["seeders.png"] = seeder_chart(seeder_curves(sources.seeders))
     for name, png in charts.items():
         write_bytes(folder / name, png)
-    write_text(folder / "table.txt", summary_table(summary) + "\n")
+    undecided = undecided_pairs(json_of(sources.metrics, "comparisons"))
+    write_text(folder / "table.txt", "\n".join([summary_table(summary), *([undecided] if undecided else [])]) + "\n")
     published = published_of(sources.published)
-    write_text(folder / "table.md", markdown_table(summary, metrics, published))
+    write_text(folder / "table.md", markdown_table(summary, metrics, published) + (undecided and f"\n{undecided}\n"))
     page = Page(
         class_names, sources.experiments, {name: guide_rule(sources, name) for name in sources.experiments},
         records, summary, metrics, json_of(sources.metrics, "cues"), json_of(sources.metrics, "guides"),
         curves, read_curves(sources.validation, "miou"), confusions, charts["seeders.png"],
         seeder_metrics(sources.seeders), image_ious(sources), sources.num_page_images, sources.num_train_page_images,
-        published,
+        published, undecided,
     )  # fmt: skip
     write_text(folder / "index.html", render_page(page, lambda side_px: views_of(sources, side_px)))
 

@@ -13,6 +13,9 @@ from .experiments import (
     ExperimentTest as ExperimentTest,
     ExperimentTraining as ExperimentTraining,
     Postprocess as Postprocess,
+    Repeat as Repeat,
+    SelfTraining as SelfTraining,
+    repeat_of as repeat_of,
 )
 from .losses import (
     ConstrainTerm as ConstrainTerm,

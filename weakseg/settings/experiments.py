@@ -1,10 +1,13 @@
 """Settings of experiments: the rows of the results."""
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from weakseg.settings.types import GRID_STRIDE, CrfName, Head, Name, Section, Side
+from weakseg.errors import UserError
+from weakseg.settings.types import GRID_STRIDE, CrfName, Fraction, Head, Name, Section, Side
 
 RESERVED_EXPERIMENTS = (  # names that metrics/ and the report have other uses for
     "summary", "supervision", "cues", "guides", "saliency", "prepare", "training", "classifier", "seeders", "report", "none",
@@ -47,6 +50,31 @@ class Experiment(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Repeat:
+    """A further training of an experiment."""
+
+    experiment: str
+    random_seed: int
+
+    @property
+    def seed(self) -> str:
+        """As paths have it."""
+        return str(self.random_seed)
+
+
+def repeat_of(name: str) -> Repeat:
+    """Of a stage such as `train_repeat@sec-1`, what stands after its @.
+
+    >>> repeat_of("sec-gwrp-1")
+    Repeat(experiment='sec-gwrp', random_seed=1)
+    """
+    experiment, _, seed = name.rpartition("-")
+    if not experiment or not re.fullmatch("0|[1-9][0-9]{0,9}", seed):
+        raise UserError(f"{name}: expected an experiment and a random seed, such as sec-1")
+    return Repeat(experiment, int(seed))
+
+
 class Postprocess(Section):
     """How the test-time CRF is computed. `exact` is for a GPU: its time grows with the square of a photo's pixels.
 
@@ -55,3 +83,14 @@ class Postprocess(Section):
 
     backend: Literal["lattice", "exact"]
     sigma_scale: Annotated[float, Field(ge=0.01, le=100)]
+
+
+class SelfTraining(Section):
+    """How an experiment's network labels the training photos, by name of that experiment: data/self/<name>.zip.
+
+    `crf` refines the labels, none for none. Pixels whose label has a lower probability than `min_probability` by the
+    network alone, among the photo's own tags and background, are 255; at 0 all are kept.
+    """
+
+    crf: CrfName
+    min_probability: Fraction

@@ -20,7 +20,7 @@ from weakseg.settings.data import (
     SaliencyData,
     SelectSaliencyPhotos,
 )
-from weakseg.settings.experiments import RESERVED_EXPERIMENTS, Experiment, Postprocess
+from weakseg.settings.experiments import RESERVED_EXPERIMENTS, Experiment, Postprocess, SelfTraining
 from weakseg.settings.losses import Loss
 from weakseg.settings.networks import MakeCams, PredictSaliency, TrainClassifier, TrainSaliency, TrainSegmenter
 from weakseg.settings.supervision import (
@@ -42,6 +42,7 @@ class Params(Section):
     """The whole file."""
 
     random_seed: RandomSeed
+    random_seeds: list[RandomSeed]
     make_toy: MakeToy
     data: Data
     saliency: SaliencyData
@@ -64,6 +65,7 @@ class Params(Section):
     train_segmenter: TrainSegmenter
     losses: dict[Name, Loss]
     experiments: dict[Name, Experiment]
+    self_training: dict[Name, SelfTraining]
     postprocess: Postprocess
     export_voc: ExportVoc
     report: Report
@@ -88,6 +90,8 @@ class Params(Section):
         yield from self._crf_contradictions()
         for name in {*self.make_guides} & {*self.make_g1_guides}:
             yield f"make_g1_guides.{name}: make_guides has that name too"
+        if len({*self.random_seeds}) < len(self.random_seeds):
+            yield f"random_seeds: {self.random_seeds} names a seed twice"
         for name in {*self.experiments} & {*RESERVED_EXPERIMENTS}:
             yield f"experiments.{name}: the name is reserved; choose another"
         if self.export_voc.experiments and self.data.format == "voc" and self.data.test_list is None:

@@ -21,6 +21,7 @@ REFERENCES = (  # key (* is any entry), and the section that its value names an 
     ("experiments.*.train.loss", "losses"),
     ("experiments.*.train.crf", "crf"),
     ("experiments.*.test.crf", "crf"),
+    ("self_training.*.crf", "crf"),
     ("export_voc.experiments.*", "experiments"),
 )
 MADE = ("cues.npz", "seeds.zip", "oracle_guides.zip", "ground_truth.zip")  # below data/, whatever the settings
@@ -35,6 +36,9 @@ def unknown_names(content: Any) -> Iterator[str]:
     for name in _entries(content, "make_cams"):
         if name not in _entries(content, "train_classifier"):
             yield f"make_cams.{name}: there is no train_classifier.{name}"
+    for name in _entries(content, "self_training"):
+        if name not in _entries(content, "experiments"):
+            yield f"self_training.{name}: there is no experiments.{name}"
     for key, start in _values(content, ["train_segmenter", "start_from"]):
         folder, _, name = str(start).partition("/")
         if folder == "classifier" and name not in _entries(content, "train_classifier"):
@@ -56,6 +60,7 @@ def missing_files(content: Any, root: Path) -> Iterator[str]:
     supervision |= {
         f"guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in _entries(content, part)
     }
+    supervision |= {f"self/{name}.zip" for name in _entries(content, "self_training")}
     for key, value in _values(content, ["experiments", "*", "train", "supervision"]):
         if isinstance(value, str) and value not in supervision and not (root / "data" / value).is_file():
             yield f"{key}: data/{value} is not there, and no stage makes it; there are {', '.join(sorted(supervision))}"

@@ -21,3 +21,9 @@ from .samples import (
     multi_hot as multi_hot,
 )
 from .sampling import STRIDE as STRIDE, Batch as Batch
+from .segmentation import (
+    fit_segmenter as fit_segmenter,
+    read_recipe as read_recipe,
+    recipe_of as recipe_of,
+    write_recipe as write_recipe,
+)

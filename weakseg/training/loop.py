@@ -35,8 +35,7 @@ from weakseg.settings import Training
 from weakseg.training import optimization
 from weakseg.training.checkpoints import Checkpoints
 from weakseg.training.parallel import batch_shares, data_parallel
-from weakseg.training.progress import Progress
-from weakseg.training.run import Run
+from weakseg.training.run import Progress, Run
 from weakseg.training.sampling import Batch, Positions, SampleSource, as_tensors, stacked
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]

@@ -50,6 +50,7 @@ class Page:
     num_held_out: int
     num_train: int
     published: Published
+    undecided: str = ""
 
 
 def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
@@ -65,7 +66,7 @@ def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
         num_shown=len(gallery.held_out), num_held_out=gallery.num_held_out, splits=_splits(gallery),
         class_names=page.class_names, classes=list(zip(page.class_names, colours, strict=True)),
         ignored_colour=css_colour(palette, IGNORE_INDEX), experiments=page.experiments,
-        results=results_table(page.summary, page.metrics, page.published),
+        results=results_table(page.summary, page.metrics, page.published, page.undecided),
         iou_by_class=class_table(page.metrics, page.class_names, colours),
         quality=quality_table(page.cues, page.guides), seeders=seeder_table(page.seeders),
         curves=page.curves, validation=page.validation, confusions=page.confusions,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from weakseg.report.sources import Published
+from weakseg.report.tables import with_sd_keys, with_spread
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ def published_percent_of_full(published: Published, experiment: str) -> float | 
 
 
 def results_table(
-    summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]], published: Published
-) -> Table | None:
-    """One row an experiment, with the paper's numbers where there are some; None if nothing was measured."""
+    summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]], published: Published,
+    undecided: str = "",
+) -> Table | None:  # fmt: skip
+    """One row an experiment, with the paper's numbers where there are some; None if nothing was measured.
+
+    undecided: what `undecided_pairs` says, for the note below the table.
+    """
     if not any(value is not None for values in summary.values() for value in values.values()):
         return None
     paper = ["paper"] if published else []
@@ -57,15 +62,19 @@ def results_table(
         printed = [*published.get(name, (None, None)), published_percent_of_full(published, name)]
         cells: list[Cell | str] = [name]
         for key, beside in zip(("miou", "miou_crf", "percent_of_full"), printed, strict=True):
-            cells += [number(values.get(key)), *([Cell(number(beside), "paper")] if published else [])]
-        own = metrics.get(name, {})
-        rows.append([*cells, number(own.get("pixel_accuracy")), number(own.get("foreground_fraction"))])
+            cells += [with_spread(values, key), *([Cell(number(beside), "paper")] if published else [])]
+        own = with_sd_keys(metrics.get(name, {}))
+        rows.append([*cells, *(with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction"))])
     note = "% of full: the better of the two mIoUs over the better of the fully supervised bound's."
     if published:
         note += (
             " Paper: on VOC 2012 val, VGG-16 trained on 10\u202f582 photos; the numbers compare directly only where "
             "data and network are the same."
         )
+    if any(values.get("trainings") for values in summary.values()):
+        note += " Mean ± standard deviation over trainings with different random seeds; the masks are the first's."
+    if undecided:
+        note += f" {undecided}"
     return Table("Results", head, rows, note)
 
 
@@ -87,7 +96,8 @@ def _bar(metrics: Mapping[str, Any], name: str) -> Cell:
     raw, crf = metrics.get("iou", {}).get(name), metrics.get("iou_crf", {}).get(name)
     shown = raw if crf is None else crf
     width = min(100.0, max(0.0, float(shown))) if shown is not None else 0.0
-    return Cell(number(shown), "bar", number(raw), width)
+    sd = metrics.get("sd", {}).get("iou" if crf is None else "iou_crf", {}).get(name)
+    return Cell(with_spread({"iou": shown, "iou_sd": sd}, "iou"), "bar", number(raw), width)
 
 
 def quality_table(cues: Mapping[str, Any], guides: Mapping[str, Any]) -> Table | None:
