@@ -195,7 +195,7 @@ NAN, INF = float("nan"), float("inf")
     ("key", "value"),
     [
         ("random_seed", -1), ("random_seed", 2**31), ("make_toy.random_seed", -1), ("random_seed", "0"), ("random_seed", None), ("make_toy.image_px", 63), ("make_toy.train_images", 0),
-        ("data.format", "coco"), ("data.root", None), ("saliency.boxes", 3), ("train_segmenter.input_px", 32),
+        ("data.format", "imagenet"), ("data.root", None), ("saliency.boxes", 3), ("train_segmenter.input_px", 32),
         ("train_segmenter.input_px", 4098), ("train_segmenter.input_px", 224), ("train_saliency.input_px", 320), ("train_segmenter.backbone", "vgg"), ("train_segmenter.dropout", 1.0), ("train_segmenter.dropout", -0.1),
         ("train_segmenter.start_from", 1), ("train_segmenter.start_from", "classifier"), ("train_segmenter.training.steps", 0),
         ("train_segmenter.training.steps", 2.0), ("train_segmenter.training.steps", True), ("train_segmenter.training.batch_size", 0),

@@ -51,7 +51,9 @@ def validated(content: Any, source: str) -> Params:
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
-        problems = [*map(_explain, error.errors()), *problems]
+        told = [*map(_explain, error.errors())]
+        keys = {line.partition(": ")[0] for line in told}  # what is no name at all is not told as an unknown one too
+        problems = [*told, *(line for line in problems if line.partition(": ")[0] not in keys)]
     if problems:
         raise UserError(f"{source}:\n" + "\n".join(problems))
     return params
