@@ -4,7 +4,7 @@ A unit is a photo, or for trainings one photo of one step. A stage's CPU seconds
 by the units of the rehearsal and multiplied by those of the full run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,27 @@ PHOTOS_OF = {
 ONCE = frozenset({
     "check_params", "check_rows", "make_toy", "write_test_rule", "summarize", "export_voc", "report", "compare_published",
 })  # fmt: skip
+TRAININGS = ("train_classifier", "train_segmenter", "train_saliency")
+ROWS_OF_A_STAGE = ("_again", "_imported")  # endings of the ablations' stages that run the script of another
 
 
 def script_of(stage: str) -> str:
-    """The script of `stage@name`; the ablations' `…_again` are the same scripts."""
-    return stage.partition("@")[0].removesuffix("_again")
+    """The script of `stage@name`; some of the ablations' run the script of another."""
+    script = stage.partition("@")[0]
+    for ending in ROWS_OF_A_STAGE:
+        script = script.removesuffix(ending)
+    return script
+
+
+def not_carried_on(stages: Iterable[str]) -> list[str]:
+    """Those of which it is not said here how often they do what."""
+    known = {*PHOTOS_OF, *ONCE, *TRAININGS}
+    return [stage for stage in stages if script_of(stage) not in known]
 
 
 def units(stage: str, params: Params, photos: Photos) -> int | None:
     """Photos, or photos times steps; None: the stage does what it does once, or how often is not known here."""
-    script, _, name = stage.partition("@")
+    script, name = script_of(stage), stage.partition("@")[2]
     training: Any = None
     if script == "train_classifier":
         training = params.train_classifier.get(name, next(iter(params.train_classifier.values()))).training
@@ -81,7 +92,7 @@ def forward_flops(network: nn.Module, height: int, width: int) -> int:
 
 def flops(stage: str, params: Params, num_classes: int) -> int | None:
     """Of a unit of the stage in its network; None for a stage without one. Crops count as squares of input_px."""
-    script, _, name = stage.partition("@")
+    script, name = script_of(stage), stage.partition("@")[2]
     if script in ("train_classifier", "make_cams", "evaluate_seeds", "make_g1_guides", "select_saliency_photos"):
         return _classifier_flops(script, name, params, num_classes)
     if script in ("train_segmenter", "predict"):

@@ -166,6 +166,8 @@ def report(profile: str, folder: Path, costs: dict[str, Cost], seconds: float, m
     cores, starts = os.cpu_count() or 1, (start_seconds(WITHOUT_TORCH), start_seconds(WITH_TORCH))
     few_params, full_params = read_params([folder / "params.yaml"]), workspace.profile_params(profile)
     estimates = full_run.estimates_of(costs, (few_params, FEW), (full_params, VOC), starts, cores, NUM_CLASSES, machine)
+    unknown = ", ".join(f"`{stage}`" for stage in full_run.not_carried_on(costs))
+    rest = f"\n\nNot carried on, told as they were: {unknown}." if unknown else ""
     return (
         f"Profile {profile}, rehearsed on {date.today()}, {cores} CPUs, {platform.machine()}: {len(costs)} runs of stages in "
         f"{seconds / 60:.0f} minutes, {FEW.train} + {FEW.val} drawings of {PHOTO_PX} px, {STEPS} steps of {BATCH}, random "
@@ -173,7 +175,7 @@ def report(profile: str, folder: Path, costs: dict[str, Cost], seconds: float, m
         "unit is a photo or, in trainings, one photo of one step. Here: CPU seconds shared by all cores. On "
         f"{machine.name}: stages with a network by FLOPs at {100 * machine.efficiency:.0f} % of "
         f"{machine.peak_flops / 1e12:.0f} TFLOP/s (dense bf16), all others by {machine.cores} cores like these. Memory is "
-        f"the largest process's at batches of {BATCH}.\n\n{full_run.table(estimates, machine)}"
+        f"the largest process's at batches of {BATCH}.\n\n{full_run.table(estimates, machine)}{rest}"
     )
 
 
