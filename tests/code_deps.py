@@ -17,6 +17,7 @@ PIPELINES = ("dvc.yaml", "ablations/dvc.yaml")
 CANNOT_CHANGE_BYTES = {
     "weakseg/settings": "types of the settings and how they are read: DVC tracks their values, as params",
     "weakseg/runtime": "locks, launching, devices, memory and progress: which process computes, never what",
+    "weakseg/warm_start": "how a stage's process comes about, never what it does",
     "weakseg/arrays.py": "names of types",
     "weakseg/errors.py": "the exception of a user's mistake: with it there is no output",
     "weakseg/__init__.py": "finds the rooms",

@@ -36,10 +36,13 @@ def add_to(commands: Commands) -> None:
 
 def run_pipeline(options: Namespace) -> None:
     from weakseg.settings import check_params
+    from weakseg.warm_start import warm_starts
 
     enter_repository()
     check_params(PARAMS)
-    must(dvc("repro", *options.targets))
+    with warm_starts():
+        status = dvc("repro", *options.targets)
+    must(status)
     if not options.targets:
         show_results()
 

@@ -14,7 +14,7 @@ from .devices import (
 )
 from .identity import identity_of as identity_of
 from .launch import is_first as is_first, processes as processes, rank as rank
-from .lifetime import end_with_parent as end_with_parent
+from .lifetime import end_with_dvc as end_with_dvc, end_with_parent as end_with_parent
 from .progress import with_progress as with_progress
 from .stage import (
     MALLOC_SETTINGS as MALLOC_SETTINGS,
