@@ -206,6 +206,23 @@ def test_run_hands_targets_to_dvc_and_its_status_back(clone: Path, monkeypatch: 
     assert given == ["repro", "evaluate@sec", "--force"]
 
 
+def test_the_first_run_shows_pictures_before_any_segmenter_is_trained(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr("weakseg.cli.pipeline.dvc", lambda *arguments: done.append(arguments))
+    monkeypatch.setattr("weakseg.cli.pipeline.first_look", lambda: done.append("pictures"))
+    for folder in ("data/toy/voc", "data/toy/saliency"):
+        (clone / folder).mkdir(parents=True)
+    main(["run"])
+    assert done == [("repro", "pack_masks", "make_cues", "make_seeds"), "pictures", ("repro",)]
+    done.clear()
+    (clone / "metrics").mkdir()
+    (clone / "metrics" / "summary.json").touch()
+    main(["run"])
+    assert done == [("repro",)]
+
+
 def test_report_says_that_nothing_has_run(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weakseg.cli.pipeline.dvc", lambda *_: pytest.fail("DVC was started"))
     assert complaint("report") == (

@@ -78,7 +78,9 @@ def call(*arguments: str, given: str = "", **more: str) -> subprocess.CompletedP
 def parent_of_a_stage() -> str:
     """Command of the parent of a stage that waits; it is ended then."""
     command = [sys.executable, "-m", "stages.probe", "wait"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as client:
         assert client.stdout
         client.stdout.readline()
         stage = int(client.stdout.readline().split()[1])
@@ -113,7 +115,9 @@ def test_a_stage_says_and_ends_as_one_that_starts_by_itself(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_reach_the_stage_and_it_tidies_up(number: int, folder: Path) -> None:
     command = [sys.executable, "-m", "stages.probe", "wait"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as client:
         assert client.stdout and client.stderr
         client.stdout.readline()
         assert client.stdout.readline().startswith("waiting ")
@@ -125,7 +129,9 @@ def test_signals_reach_the_stage_and_it_tidies_up(number: int, folder: Path) -> 
 
 def test_a_stage_ends_when_the_process_that_asked_for_it_is_killed(folder: Path) -> None:
     command = [sys.executable, "-m", "stages.probe", "wait"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as client:
         assert client.stdout
         client.stdout.readline()
         client.stdout.readline()

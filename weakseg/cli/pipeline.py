@@ -9,6 +9,7 @@ from weakseg.cli.repository import dvc, enter_repository, must
 from weakseg.errors import UserError
 
 PARAMS, SUMMARY = Path("params.yaml"), Path("metrics/summary.json")
+FIRST_LOOK, BEFORE_FIRST_LOOK = Path("metrics/first_look.png"), ("pack_masks", "make_cues", "make_seeds")
 TABLE, PAGE = Path("metrics/report/table.txt"), Path("metrics/report/index.html")
 
 
@@ -41,10 +42,23 @@ def run_pipeline(options: Namespace) -> None:
     enter_repository()
     check_params(PARAMS)
     with warm_starts():
+        if not options.targets and not SUMMARY.is_file():  # the first run: something to look at while it goes on
+            must(dvc("repro", *BEFORE_FIRST_LOOK))
+            first_look()
         status = dvc("repro", *options.targets)
     must(status)
     if not options.targets:
         show_results()
+
+
+def first_look() -> None:
+    """A picture of the cues and seeds, as soon as they are there."""
+    from weakseg.report import ReportSources, write_first_look
+
+    data = Path("data")
+    archives = {"cues": data / "cues.npz", "seeds": data / "seeds.zip", "ground_truth": data / "ground_truth.zip"}
+    write_first_look(FIRST_LOOK, ReportSources(data / "manifest.csv", data / "classes.txt", **archives))
+    print(f"\nfirst pictures, of what the tags were turned into: {FIRST_LOOK}\n", flush=True)
 
 
 def make_report(_: Namespace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from weakseg.arrays import LabelMap, Photo
-from weakseg.files import Record, png_bytes, write_bytes
+from weakseg.files import Record, png_bytes, read_class_names, read_manifest, write_bytes
 from weakseg.report.pictures import Views, spread
 from weakseg.report.sheets.drawing import TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, guide_rule, views_of
@@ -23,6 +23,15 @@ def write_sheets(folder: Path, sources: ReportSources, records: list[Record], cl
         sections.append(_training_section(views, train, class_names, guide_rule(sources, experiment)))
         sheet = contact_sheet(f"weakseg: {experiment or 'training data'}", sections, class_names)
         write_bytes(folder / f"contact_sheet_{experiment or 'training'}.png", png_bytes(sheet))
+
+
+def write_first_look(out: Path, sources: ReportSources) -> None:
+    """What there is before any segmenter is trained: training photos with their cues and seeds, as one picture."""
+    records, class_names = read_manifest(sources.manifest, "train"), read_class_names(sources.classes)
+    section = _training_section(
+        views_of(sources, TILE_PX), spread(records, sources.num_sheet_images), class_names, guide_rule(sources, None)
+    )
+    write_bytes(out, png_bytes(contact_sheet("weakseg: first look", [section], class_names)))
 
 
 def _column(
