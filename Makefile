@@ -79,13 +79,13 @@ rehearse: setup ## the papers' profile on a few drawings, every stage: what it t
 	@python -m benchmarks.rehearsal --out metrics/rehearsal.md
 
 data-voc12: setup ## fetch VOC 2012 and SBD into data/VOC2012 (3.4 GB; data/sources.yaml says from where)
-	@python -m weakseg.download voc12
+	@weakseg data voc12
 
 data-msra: setup ## fetch MSRA-B, photos for the saliency model, into data/MSRA
-	@python -m weakseg.download msra
+	@weakseg data msra
 
 data-ecssd: setup ## fetch ECSSD, fewer such photos, into data/ECSSD
-	@python -m weakseg.download ecssd
+	@weakseg data ecssd
 
 data-coco14: setup ## fetch COCO 2014 into data/COCO2014 (20 GB)
-	@python -m weakseg.download coco14
+	@weakseg data coco14

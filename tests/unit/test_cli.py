@@ -17,12 +17,14 @@ from PIL import Image
 
 from tests.profile_cases import ROOT, settings_of, text_of
 from weakseg.cli import main
+from weakseg.cli.data import DATA_SETS
+from weakseg.download.data_sets import NOTES
 from weakseg.files.archives import write_images
 from weakseg.files.atomic import file_sha256
 from weakseg.files.manifest import Record, write_manifest
 from weakseg.settings import read_params
 
-COMMANDS = ("init", "profile", "run", "report", "clean", "segment", "export", "publish", "verify")
+COMMANDS = ("init", "profile", "data", "run", "report", "clean", "segment", "export", "publish", "verify")
 
 
 def complaint(*arguments: object) -> str:
@@ -99,8 +101,8 @@ def test_a_profile_replaces_a_profile_and_never_edits(clone: Path, capsys: pytes
 def test_profiles_are_listed_with_what_they_are_for(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["profile"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["own-photos", "papers", "small-voc", "toy", "voc12"]
-    assert all(len(line) > 40 for line in lines)
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (clone / "profiles").glob("*.yaml"))
+    assert all(len(line.split()) > 4 for line in lines)
 
 
 def write_photo(path: Path, number: int) -> None:
@@ -245,6 +247,19 @@ def test_ctrl_c_while_libraries_are_imported_gives_no_traceback(command: str, tm
         [sys.executable, *command.split()], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) in ((-signal.SIGINT, ""), (1, "weakseg segment: stopped\n"))
+
+
+def test_data_names_the_data_sets_that_can_be_fetched(
+    clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {*DATA_SETS} == {*NOTES}
+    shutil.copy(ROOT / "data" / "sources.yaml", clone / "data.yaml")
+    folder = clone / yaml.safe_load((clone / "data.yaml").read_text(encoding="utf-8"))["ecssd"]["folder"]
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").touch()
+    main(["data", "ecssd", "--sources", "data.yaml"])
+    assert capsys.readouterr().out.endswith("ECSSD: is there already; delete it to make it again\n")
+    assert complaint("data", "mnist") == "2"
 
 
 # --- clean and verify --------------------------------------------------------------------------------------------------------

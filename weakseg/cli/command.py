@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from weakseg.cli import models, pipeline, settings, verify
+from weakseg.cli import data, models, pipeline, settings, verify
 from weakseg.runtime import run_command
 
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for part in (settings, pipeline, models, verify):
+    for part in (settings, data, pipeline, models, verify):
         part.add_to(commands)
     options = parser.parse_args(arguments)
     run_command(partial(options.do, options), f"weakseg {options.command}")

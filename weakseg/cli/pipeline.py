@@ -56,8 +56,11 @@ def first_look() -> None:
     from weakseg.report import ReportSources, write_first_look
 
     data = Path("data")
-    archives = {"cues": data / "cues.npz", "seeds": data / "seeds.zip", "ground_truth": data / "ground_truth.zip"}
-    write_first_look(FIRST_LOOK, ReportSources(data / "manifest.csv", data / "classes.txt", **archives))
+    sources = ReportSources(
+        data / "manifest.csv", data / "classes.txt",
+        cues=data / "cues.npz", seeds=data / "seeds.zip", ground_truth=data / "ground_truth.zip",
+    )  # fmt: skip
+    write_first_look(FIRST_LOOK, sources)
     print(f"\nfirst pictures, of what the tags were turned into: {FIRST_LOOK}\n", flush=True)
 
 

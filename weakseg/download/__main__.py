@@ -1,34 +1,13 @@
-"""`python -m weakseg.download voc12`: fetch a data set and put it where the profiles look for it."""
+"""`python -m weakseg.download voc12`: the same as `weakseg data voc12`."""
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from weakseg.download.sources import SOURCES, Sources, read_sources
+from weakseg.download.data_sets import NOTES, fetch_data_set
+from weakseg.download.sources import SOURCES
 from weakseg.errors import UserError
-
-
-def _makers() -> dict[str, Callable[[Sources], Path]]:
-    from weakseg.download.saliency_sets import make_ecssd, make_msra
-    from weakseg.download.voc import make_voc12
-
-    return {"voc12": make_voc12, "msra": make_msra, "ecssd": make_ecssd, "coco14": _coco14}
-
-
-def _coco14(sources: Sources) -> Path:
-    from weakseg.download.coco import make_coco14
-
-    return make_coco14(sources)
-
-
-NOTES = {
-    "voc12": "data.root; lists train, trainaug, val. VOC's test photos need an account at host.robots.ox.ac.uk:8080: unpack "
-    "them into the same folder and name their list in data.test_list",
-    "msra": "saliency.root, with saliency.boxes: UserData/msra.txt",
-    "ecssd": "saliency.root, with saliency.boxes: UserData/boxes.txt",
-    "coco14": "data.root; `make profile NAME=coco14` has the settings",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,12 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sources", type=Path, default=SOURCES, help="YAML of mirrors, sizes and hashes")
     options = parser.parse_args(arguments)
     try:
-        sources = read_sources(options.sources)
-        folder = Path(getattr(sources, options.name).folder)
-        if folder.is_dir() and any(folder.iterdir()):
-            print(f"{folder}: is there already; delete it to make it again")
-        else:
-            print(f"{_makers()[options.name](sources)}: {NOTES[options.name]}")
+        print(fetch_data_set(options.name, options.sources))
     except UserError as error:
         print(f"{error}", file=sys.stderr)
         return 1
