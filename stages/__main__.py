@@ -1,8 +1,8 @@
 """`python -m stages make_cams@seeder`: run one stage's command as dvc.yaml has it, without DVC.
 
-For job arrays, whose jobs would wait for DVC's lock: WEAKSEG_SHARD=2/8 makes a batch stage do the second of eight parts,
-and `dvc repro` joins the parts when all are done. Nothing checks that the stage's inputs are up to date. Further
-arguments are handed to the stage.
+For job arrays, whose jobs would wait for DVC's lock: WEAKSEG_SHARD=2/8 makes a batch stage do the second of eight
+parts, and `dvc repro` joins the parts when all are done. Nothing checks that the stage's inputs are up to date. Further
+arguments are passed on to the stage.
 """
 
 import os
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def read_stages(path: Path) -> dict[str, Any]:
-    """The stages by name. Raises UserError where the file is missing or is no dvc.yaml."""
+    """The stages by name. Raises UserError if the file is missing or is not a dvc.yaml."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return dict(content["stages"])

@@ -98,12 +98,12 @@ def dvc_status() -> dict[str, Any]:
     command = [sys.executable, "-m", "dvc", "status", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise UserError(f"the main pipeline's state cannot be told: {done.stderr.strip()}")
+        raise UserError(f"the main pipeline's state is unknown: {done.stderr.strip()}")
     return dict(json.loads(done.stdout or "{}"))
 
 
 def stale_inputs(used: set[str], locked: dict[str, list[str]], status: dict[str, Any]) -> Iterator[str]:
-    """What is not there at all is DVC's to say, but for what every row starts from."""
+    """DVC reports missing files, except those that every row starts from."""
     made_by = {out: stage for stage, outs in locked.items() for out in outs}
     yield from (f"{path}: was not made yet" for path in EVERY_ROWS if path not in made_by)
     for path, stage in sorted(made_by.items()):

@@ -8,7 +8,7 @@ from weakseg.files import write_class_names, write_json, write_manifest
 from weakseg.runtime import arguments, run
 from weakseg.settings import Data, read_keys
 
-LARGE_PX = 1024  # VOC's photos, which the papers and the settings are made for, have 500
+LARGE_PX = 1024  # VOC's photos, which the papers and the settings are meant for, have 500
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write how one experiment's segmenter is used on a photo, so that its folder is all it takes to use it elsewhere."""
+"""Write how one experiment's segmenter is used on a photo, so its folder is all that is needed to use it elsewhere."""
 
 from weakseg.crf import crf_params
 from weakseg.inference import Rule, write_rule

@@ -1,7 +1,7 @@
 """weakseg: semantic segmentation from image-level tags (SEC and Guided Segmentation).
 
 `weakseg.load_segmenter(folder).segment(image)` uses a trained model. Importing weakseg imports nothing else: its rooms,
-and torch with them, are imported when they are first used. What a room offers, with types, stands in its `__init__.pyi`.
+and torch with them, are imported when they are first used. A room's names, with types, are in its `__init__.pyi`.
 """
 
 import lazy_loader

@@ -22,7 +22,7 @@ PLAIN_FOLDER = {"data.format": "folder", "data.train_list": None, "data.val_list
 
 @dataclass(frozen=True)
 class Found:
-    """A sound data set, and the profile and changes that suit it."""
+    """A valid data set, and the profile and changes that suit it."""
 
     folder: Path
     layout: str
@@ -35,7 +35,7 @@ class Found:
         return profile_text(self.profile, changes=self.changes, title=title)
 
     def told(self) -> str:
-        """Photos by split, masks, tags, sizes and remarks, a line each."""
+        """Photos by split, masks, tags, sizes and remarks, one line each."""
         records = self.scan.records
         splits = Counter(record.split for record in records)
         masks = sum(bool(record.mask) for record in records)
@@ -71,7 +71,7 @@ def look_at(folder: Path) -> Found:
         return _voc_layout(folder)
     if not (folder / "labels.csv").exists() and not _tag_folders(folder):
         raise UserError(_no_tags(folder))
-    layout = "labels.csv" if (folder / "labels.csv").exists() else "one sub-folder per tag"
+    layout = "labels.csv" if (folder / "labels.csv").exists() else "one subfolder per tag"
     scan = scan_folder(folder, lists=LISTS)
     root = {"data.root": folder.as_posix()}
     if _can_be_bounded(scan.records):
@@ -109,9 +109,9 @@ def _tag_folders(folder: Path) -> list[str]:
 def _no_tags(folder: Path) -> str:
     photos = sorted(path.stem for path in folder.iterdir() if is_photo_name(path.name))
     if not photos:
-        return f"{folder}: holds no photos; put them there, in one sub-folder per tag or with a labels.csv"
+        return f"{folder}: holds no photos; put them there, in one subfolder per tag or with a labels.csv"
     rows = "".join(f"    {name},TAG OTHER_TAG\n" for name in photos[:2])
     return (
-        f"{folder}: {len(photos)} photos without tags. Sort them into one sub-folder per tag, or write {folder}/labels.csv:\n"
+        f"{folder}: {len(photos)} photos without tags. Sort them into one subfolder per tag, or write {folder}/labels.csv:\n"
         f"    image_id,labels\n{rows}    ..."
     )

@@ -41,7 +41,7 @@ def remove_results(lock: Path) -> None:
 
 
 def _running_stage(folder: Path) -> str:
-    """A stage whose lock another process holds (see runtime.one_run); empty where there is none."""
+    """A stage whose lock another process holds (see runtime.one_run); empty if there is none."""
     for path in sorted(folder.glob("*.lock")) if folder.is_dir() else []:
         with open(path, "a", encoding="utf-8") as file:
             try:

@@ -1,4 +1,4 @@
-"""`weakseg segment`, `export` and `publish`: use a trained segmenter, and hand it on."""
+"""`weakseg segment`, `export` and `publish`: use a trained segmenter, and share it."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -11,7 +11,7 @@ def add_to(commands: Commands) -> None:
         commands, "segment", segment, "segment photos with a trained model",
         "weakseg segment photo.jpg folder/ --model models/segmenter/guided --out masks --overlay",
         "Each photo gets a palette PNG of class ids in VOC's colours, by the same rule as the pipeline's own masks. Folders\n"
-        "are searched with their sub-folders. A photo that fails is reported and skipped. classes.json names the ids.",
+        "are searched with their subfolders. A photo that fails is reported and skipped. classes.json names the ids.",
     )  # fmt: skip
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="photos, or folders of photos")
     _add_model(parser)

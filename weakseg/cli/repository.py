@@ -36,6 +36,6 @@ def dvc(*arguments: str) -> int:
 
 
 def must(status: int) -> None:
-    """End with DVC's status where it failed; it has said why."""
+    """Exit with DVC's status if it failed; it has reported why."""
     if status:
         sys.exit(status)

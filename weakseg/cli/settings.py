@@ -16,7 +16,7 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         commands, "init", init, "look at a folder of photos, write params.yaml for it, and say what was found",
         "weakseg init ~/my_photos",
-        "The folder holds photos with a labels.csv (image_id,labels[,split]), or one sub-folder per tag, or is in VOC's\n"
+        "The folder holds photos with a labels.csv (image_id,labels[,split]), or one subfolder per tag, or is in VOC's\n"
         "layout. Masks are not needed; where a folder `masks` has some for training and val photos, the fully supervised\n"
         "bound is trained too, and results are measured. Nothing is asked, and nothing but params.yaml is written.",
     )  # fmt: skip

@@ -16,7 +16,7 @@ CURVE_COLUMNS = (
 
 
 def curve_rows(curve: PrecisionRecallCurve) -> Iterator[Mapping[str, str]]:
-    """Rows of `CURVE_COLUMNS`: τ, and per cent with what is undefined left empty. The last point, all background, has
+    """Rows of `CURVE_COLUMNS`: τ, and percentages; undefined values are empty. The last point, all background, has
     no τ and is left out."""
     for point in zip(
         *(getattr(curve, column if column != "threshold" else "thresholds") for column in CURVE_COLUMNS), strict=True

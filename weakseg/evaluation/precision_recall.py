@@ -1,8 +1,8 @@
 """Precision and recall of cues, seeds and guides against ground truth (Oh et al., CVPR 2017, §4, table 2).
 
-Counts are gathered image by image and added up, so memory depends on neither the number of images nor, for
-the curves, the number of thresholds. Target 255 is left out. Prediction 255 is no prediction: it costs
-recall, never precision. Precision and recall are fractions 0..1, NaN where undefined. GS §4.2.
+Counts are added up image by image, so memory depends neither on the number of images nor, for the curves, on the number
+of thresholds. Target 255 is left out. Prediction 255 is no prediction: it costs recall, never precision. Precision and
+recall are fractions 0..1, NaN where undefined. GS §4.2.
 """
 
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ class LabelCounts:
 def count_labels(target: LabelMap, prediction: LabelMap, num_classes: int) -> LabelCounts:
     """Counts of one image: target and prediction (H, W) uint8 class ids or 255.
 
-    Raises ValueError where the sizes differ or an id is neither 255 nor below `num_classes`.
+    Raises ValueError if the sizes differ or an id is neither 255 nor below `num_classes`.
     """
     if target.shape != prediction.shape:
         raise ValueError(f"target {target.shape} and prediction {prediction.shape} differ in size")
@@ -118,8 +118,8 @@ class ScoreHistograms:
     def update(self, target: LabelMap, classes: LabelMap, scores: npt.NDArray[np.floating]) -> None:
         """Adds one image: target, best classes and their scores as of `seeds.seed_scores`, each (H, W).
 
-        Best class 0 is background at every threshold; 255 is never predicted. Raises ValueError on unlike
-        sizes or ids.
+        Best class 0 is background at every threshold; 255 is never predicted. Raises ValueError for different sizes or
+        invalid ids.
         """
         if scores.shape != target.shape:
             raise ValueError(f"target {target.shape} and scores {scores.shape} differ in size")
@@ -156,7 +156,7 @@ class ScoreHistograms:
         )
 
     def _bins(self, scores: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
-        """Index of the last threshold ≤ score; the product alone errs now and then (0.29·100 < 29)."""
+        """Index of the last threshold ≤ score; the product alone is sometimes off (0.29·100 < 29)."""
         last = len(self.thresholds) - 1
         clipped = np.clip(np.nan_to_num(scores.astype(np.float64), nan=0.0), 0.0, 1.0)
         bins = (clipped * last).astype(np.intp)
@@ -174,8 +174,8 @@ def mean_precision(
 ) -> float:
     """mP = ½ (foreground precision at 20 % recall + background precision at 80 % recall), GS §4.2.
 
-    Each is read at the curve's point of least recall above that recall, without interpolation. A fraction;
-    NaN where there is no such point.
+    Each is read at the curve's first point above that recall, without interpolation. A fraction; NaN if there is no
+    such point.
     """
     foreground = precision_above(curve.foreground_recall, curve.foreground_precision, foreground_recall)
     background = precision_above(curve.background_recall, curve.background_precision, background_recall)
@@ -183,7 +183,7 @@ def mean_precision(
 
 
 def precision_above(recall: Fractions, precision: Fractions, above: float) -> float:
-    """The precision at the point of least recall above that recall; NaN where there is none."""
+    """The precision at the first point above that recall; NaN if there is none."""
     ascending = np.argsort(recall, kind="stable")
     ascending = ascending[recall[ascending] > above]
     return float(precision[ascending[0]]) if ascending.size else float("nan")
@@ -214,6 +214,6 @@ def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Fractions:
 
 
 def _mean_known(rows: Fractions) -> Fractions:
-    """(T, K) → (T,) mean over the values that are not NaN; NaN where there is none."""
+    """(T, K) → (T,) mean over the values that are not NaN; NaN if there are none."""
     known = ~np.isnan(rows)
     return _ratio(np.where(known, rows, 0).sum(axis=1), known.sum(axis=1))

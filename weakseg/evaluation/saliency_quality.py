@@ -16,7 +16,7 @@ GOOD_IOU = 0.6
 def foreground_iou(target: npt.NDArray[np.uint8], salient: npt.NDArray[np.bool_]) -> float:
     """Intersection over union of two foregrounds: target (H, W) class ids, 255 ignored; salient (H, W) bool.
 
-    NaN where the target shows no foreground. Raises ValueError on unlike sizes.
+    NaN if the target has no foreground. Raises ValueError for different sizes.
     """
     if target.shape != salient.shape:
         raise ValueError(f"target {target.shape} and saliency {salient.shape} differ in size")

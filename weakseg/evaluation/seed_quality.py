@@ -59,7 +59,7 @@ def _of_photo(
 
 
 def seeder_metrics(curve: PrecisionRecallCurve, images: int, classifier_map: float | None) -> dict[str, Any]:
-    """`metrics/seeders/<name>.json`, in per cent: GS's mP, its two parts, and the classifier's mAP (table 1)."""
+    """`metrics/seeders/<name>.json`, in percent: GS's mP, its two parts, and the classifier's mAP (table 1)."""
     foreground = precision_above(curve.foreground_recall, curve.foreground_precision, 0.2)
     background = precision_above(curve.background_recall, curve.background_precision, 0.8)
     return {

@@ -14,10 +14,11 @@ from weakseg.runtime import with_progress
 def supervision_metrics(
     archive: ArrayArchive | ImageArchive, records: Sequence[Record], truth: ImageArchive, num_classes: int, name: str
 ) -> dict[str, Any]:
-    """Per cent: coverage over the archive's photos; precision and recall over those with ground truth, null without any.
+    """In percent: coverage over the archive's photos; precision and recall over those with ground truth, null without
+    any.
 
-    A photo that the archive lacks counts where it has ground truth: then reading it raises UserError. Ground truth is
-    point-sampled on the labels' grid where that is coarser than the photo.
+    A photo with ground truth that the archive lacks raises UserError. Ground truth is point-sampled on the labels' grid
+    if that is coarser than the photo.
     """
     records = [record for record in records if record.image_id in truth or has_target(archive, record.image_id)]
     counts, shares, with_truth = LabelCounts.zeros(num_classes), np.zeros(3), 0

@@ -71,7 +71,7 @@ def read_grid(archive: ArrayArchive, record: Record, classes: Sequence[int] | No
 
 
 def as_stored(grid: GridScores) -> GridScores:
-    """Rounded as `map_arrays` stores scores, so that masks made without the archive are those made from it."""
+    """Rounded as `map_arrays` stores scores, so masks made without the archive equal those made from it."""
     return GridScores(grid.scores.astype(np.float16).astype(np.float32), grid.extent)
 
 

@@ -1,4 +1,4 @@
-"""What a mask holds, for people and for programs: the classes, their areas and boxes."""
+"""What a mask contains, for people and for programs: the classes, their areas and boxes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -21,7 +21,7 @@ from weakseg.networks import rebuild_segmenter
 OPSET = 18
 
 
-EXAMPLE_SIZE = (2, 3, 129, 161)  # sides that differ, so that the exporter takes none for the other
+EXAMPLE_SIZE = (2, 3, 129, 161)  # different sides, so the exporter does not confuse them
 
 
 class LogProbs(nn.Module):

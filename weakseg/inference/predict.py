@@ -66,7 +66,7 @@ def network_input(
     """(3, h, w) uint8, and the height and width in px that its grid will cover.
 
     `warp` (SEC): the whole photo squeezed to input_px squared. `crop` (GS): the photo at its own size, padded by
-    reflection at the right and bottom to input_px where it is smaller, else to the next side of 16·k + 1 px.
+    reflection at the right and bottom to input_px if it is smaller, else to the next side of 16·k + 1 px.
     """
     height, width = image.shape[:2]
     rows, columns = input_sides(image, geometry, input_px)

@@ -21,7 +21,7 @@ from weakseg.networks import rebuild_segmenter
 class SaliencyTask(NetworkTask[npt.NDArray[np.uint8]]):
     """Photos through the saliency network in a folder: foreground probability (H, W) as uint8 of each.
 
-    A photo is shrunk only where it is larger than `max_side_px`.
+    A photo is shrunk only if it is larger than `max_side_px`.
     """
 
     model: Path

@@ -107,6 +107,6 @@ def _checked(image: Photo) -> Photo:
 
 
 def overlaid(image: Photo, labels: LabelMap) -> Photo:
-    """The photo (H, W, 3) with its foreground classes laid on in VOC's colours; background stays as it is."""
+    """The photo (H, W, 3) with its foreground classes overlaid in VOC's colours; background stays as it is."""
     painted = OVERLAY_OPACITY * voc_palette()[labels] + (1 - OVERLAY_OPACITY) * image
     return np.where((labels > 0)[..., None], np.rint(painted), image).astype(np.uint8)

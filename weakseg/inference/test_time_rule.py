@@ -1,6 +1,6 @@
 """How a trained segmenter is used on a photo: `test_rule.json` beside its weights.
 
-Apart from `model.json`, which is written when training ends: another test-time CRF must not train anything again.
+Apart from `model.json`, which is written when training ends: another test-time CRF must not retrain anything.
 """
 
 import json
@@ -30,7 +30,7 @@ def write_rule(path: Path, rule: Rule) -> None:
 
 
 def read_rule(folder: Path) -> Rule:
-    """The rule of a model's folder. Raises UserError where the file is missing or damaged."""
+    """The rule of a model's folder. Raises UserError if the file is missing or damaged."""
     path = folder / TEST_RULE
     if not path.is_file():
         raise UserError(f"{path}: no such file; `dvc repro write_test_rule` writes it, or name a segmenter's folder")

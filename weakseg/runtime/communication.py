@@ -29,7 +29,7 @@ def join_job() -> Any:
 
 
 def wait() -> None:
-    """Until every process has come here."""
+    """Wait until every process is here."""
     agreed(False)
 
 

@@ -11,9 +11,8 @@ from weakseg.runtime import launch
 
 
 def pick_device() -> torch.device:
-    """WEAKSEG_DEVICE if set (`cpu`, `cuda`, `cuda:1`, …), else the GPU where there is one, else the CPU.
-
-    Of several processes on one machine each takes the GPU of its own number.
+    """WEAKSEG_DEVICE if set (`cpu`, `cuda`, `cuda:1`, …), else the GPU if there is one, else the CPU. Each of several
+    processes on a machine takes the GPU of its own number.
     """
     name = os.environ.get("WEAKSEG_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -47,9 +46,8 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def compiled(network: nn.Module) -> nn.Module:
-    """The network as torch.compile makes it, where WEAKSEG_COMPILE names a backend (`inductor`); else as it is.
-
-    Compiled kernels differ from the plain ones in rounding.
+    """The network compiled by torch.compile if WEAKSEG_COMPILE names a backend (`inductor`); else unchanged. Compiled
+    kernels differ from the plain ones in rounding.
     """
     backend = os.environ.get("WEAKSEG_COMPILE")
     if not backend:

@@ -1,7 +1,6 @@
-"""What a half-done result depends on, as one hash: settings, input files, and the code that is running.
+"""What a partial result depends on, as one hash: settings, input files, and the running code.
 
-Work that was broken off is only gone on with under the same identity, so that a result is never half of one kind
-and half of another.
+Interrupted work resumes only under the same identity, so a result is never a mixture of two.
 """
 
 import hashlib
@@ -23,7 +22,8 @@ COMPUTING = ("torch", "numpy", "opencv-python-headless", "pydensecrf2", "scipy")
 
 
 def identity_of(*contents: Any, files: Mapping[str, Path] | None = None) -> str:
-    """SHA-256 over settings (anything JSON can hold), the bytes of input files, this repository's code, and what computes.
+    """SHA-256 over settings (anything JSON can hold), the bytes of input files, this repository's code, and the
+    packages that compute.
 
     Callers add the kind of device. Raises UserError for a file that cannot be read.
     """

@@ -1,4 +1,4 @@
-"""How a stage becomes several processes: torchrun, asked for by torchrun's own environment variables.
+"""How a stage becomes several processes: by torchrun, if torchrun's own environment variables ask for it.
 
 `python -m stages.x` stays the command, so DVC's cache keys do not depend on the number of devices. With
 PET_NPROC_PER_NODE or PET_NNODES set, a stage that can be shared out runs itself again under torchrun, which reads
@@ -22,7 +22,7 @@ def is_process_of_job() -> bool:
 
 
 def rank() -> int:
-    """This process's number in the job, 0 where there is no job."""
+    """This process's number in the job, 0 without a job."""
     return int(os.environ.get("RANK", "0")) if is_process_of_job() else 0
 
 
@@ -53,9 +53,8 @@ def is_wanted() -> bool:
 
 
 def start(module: str, arguments: list[str]) -> None:
-    """Run `python -m module arguments` as a torchrun job; returns when all processes have ended well.
-
-    Raises UserError where a process failed (the others are ended then) or the variables make no sense.
+    """Run `python -m module arguments` as a torchrun job; returns when all processes have succeeded. Raises UserError
+    if a process failed (the others are then stopped) or the variables make no sense.
     """
     prefix = shlex.split(os.environ.pop("WEAKSEG_LAUNCH", ""))
     if prefix:
@@ -100,4 +99,4 @@ def _told(number: int, exit_code: int) -> str:
         cause = f"was ended by {signal.Signals(-exit_code).name}" + (" (out of memory?)" if exit_code == -9 else "")
     else:
         cause = f"failed (exit code {exit_code}); its message is above"
-    return f"process {number} of the job {cause}; the others were stopped. A training goes on from its last checkpoint"
+    return f"process {number} of the job {cause}; the others were stopped. Trainings resume from their last checkpoint"

@@ -15,9 +15,8 @@ DVC_STAGE = "DVC_STAGE"  # DVC gives this variable to the stages it runs, and to
 
 
 def end_with_dvc() -> None:
-    """End by SIGTERM, which a training answers by a checkpoint, as soon as DVC (or torchrun) has ended.
-
-    Only for processes they started; a stage run by hand goes on without its terminal. Linux only.
+    """Receive SIGTERM, on which a training saves a checkpoint, as soon as DVC (or torchrun) has ended. Only for
+    processes that they started; a stage run by hand survives its terminal. Linux only.
     """
     watched = [find_dvc(os.getppid())] if DVC_STAGE in os.environ else []
     if PROCESS_OF_JOB in os.environ:

@@ -13,10 +13,9 @@ PROCESS_OF_JOB = "TORCHELASTIC_RUN_ID"  # torchrun's, to each of its processes
 
 @contextmanager
 def only_run(stage: str, arguments: list[str]) -> Iterator[None]:
-    """Hold the lock of this stage with these arguments and shard; where another process has it, say so and wait.
-
-    The lock ends with the process, however that ends. Taken in a DVC repository only, for the file is in DVC's
-    temporary folder; where that cannot be written (a full disk), the stage runs without, and says so. torchrun's
+    """Hold the lock of this stage with these arguments and shard; if another process has it, say so and wait. The lock
+    ends with the process, however that ends. Taken only in a DVC repository, because the file is in DVC's temporary
+    folder; if that is not writable (a full disk), the stage runs without a lock and says so. torchrun's
     processes run under the lock of the process that started them.
     """
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".dvc"

@@ -15,7 +15,7 @@ Item = TypeVar("Item", covariant=True)
 
 
 class Progress(Protocol[Item]):
-    """What is iterated over, and what may be said beside the count."""
+    """What is iterated over, and what is shown beside the count."""
 
     def __iter__(self) -> Iterator[Item]: ...
     def set_postfix(self, values: dict[str, str], /) -> None: ...
@@ -26,7 +26,7 @@ def with_progress(
 ) -> Progress[Item]:
     """The items, with progress on standard error in the first process of a job.
 
-    total: how many there are, where `items` has no length; start: how many were done before the first item.
+    total: how many there are, if `items` has no length; start: how many were done before the first item.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)

@@ -34,7 +34,7 @@ def start_again_with_memory_settings() -> None:
 
 
 class StageParser(argparse.ArgumentParser):
-    """Paths may hold `{name}`, which stands for the stage's own name; `{…}` of other settings the stage fills in."""
+    """Paths may contain `{name}`, the stage's own name; the stage fills in `{…}` of other settings."""
 
     named = False
 
@@ -64,8 +64,8 @@ def arguments(
     """A parser with one required path argument for each keyword: `manifest="what it is"` → `--manifest`.
 
     With `--params` too, if the stage reads any: what `weakseg.settings.read_keys` takes as its files. `named`: the
-    stage makes one of several, chosen by `--name`, or by DVC, which sets DVC_STAGE: no name stands in a command, so that
-    none can run as one.
+    stage makes one of several, chosen by `--name`, or by DVC, which sets DVC_STAGE: commands contain no names, so none
+    can run as a command.
     """
     parser = StageParser(description=(description or "").strip().splitlines()[0])
     if reads_params:
@@ -85,9 +85,9 @@ def arguments(
 def run(main: Callable[[], None], distributed: bool = False, alone: bool = True) -> None:
     """Run a stage's main: a UserError becomes one message and exit status 1, without a traceback.
 
-    One run of a stage at a time where it runs `alone`, and none that outlives the DVC that started it (`one_run`,
-    `lifetime`). `distributed`: main is written for several processes, and is run as such where the environment asks for
-    them (`launch`); any other stage runs once.
+    With `alone`, one run of a stage at a time, and none that outlives the DVC that started it (`one_run`, `lifetime`).
+    `distributed`: main is written for several processes, and runs as such if the environment asks for them (`launch`);
+    any other stage runs once.
     """
     end_with_dvc()
     with _one_message(_whole_name()):
@@ -103,7 +103,7 @@ def run(main: Callable[[], None], distributed: bool = False, alone: bool = True)
 
 
 def run_command(main: Callable[[], None], name: str) -> None:
-    """Run something that is no stage, with a user's mistakes told in the same way."""
+    """Run something that is not a stage, with a user's mistakes reported in the same way."""
     with _one_message(name):
         main()
         sys.stdout.flush()
@@ -117,14 +117,14 @@ def end_quietly_until_run() -> None:
 
 @contextmanager
 def _one_message(name: str) -> Iterator[None]:
-    """What ends the body becomes one line that starts with `name`."""
+    """Any failure of the body becomes one line that starts with `name`."""
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except UserError as error:
-        time.sleep(2 if launch.rank() else 0)  # what all processes find, the first tells; it ends the others by that
+        time.sleep(2 if launch.rank() else 0)  # the first process reports what all find, and thereby ends the others
         sys.exit(f"{name}: {error}")
     except RuntimeError as error:
         if not launch.is_process_of_job() or "peer" not in str(error):
@@ -153,7 +153,7 @@ def _whole_name() -> str:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM like Ctrl-C: what is half written is removed on the way out."""
+    """SIGTERM like Ctrl-C: partially written files are removed on the way out."""
     raise KeyboardInterrupt
 
 

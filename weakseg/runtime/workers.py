@@ -10,9 +10,8 @@ MOST_WORKERS = 1024
 
 
 def worker_count() -> int:
-    """WEAKSEG_WORKERS if set, else the number of CPUs this process may use, shared with the job's others on its machine.
-
-    0 and 1 both mean that this process does the work itself. Raises UserError for what is no such number.
+    """WEAKSEG_WORKERS if set, else the number of CPUs this process may use, shared with the job's other processes on
+    its machine. 0 and 1 both mean that this process does the work itself. Raises UserError for anything else.
     """
     text = os.environ.get("WEAKSEG_WORKERS")
     if not text:

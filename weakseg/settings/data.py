@@ -21,8 +21,8 @@ class Data(Section):
     """Where the tagged photos are. `train_list`, `val_list` and `test_list` name lists of the VOC layout, or
     COCO's splits (`train2014`).
 
-    Lists and the labels file lie below `root`, or in data/lists: these folders are what DVC looks at. Photos of the
-    test list need neither tags nor masks; they are segmented and nothing else.
+    Lists and the labels file lie below `root`, or in data/lists: DVC watches these folders. Photos of the test list
+    need neither tags nor masks; they are only segmented.
     """
 
     format: Literal["voc", "folder", "coco"]
@@ -61,7 +61,7 @@ class SelectSaliencyPhotos(Section):
 
 
 class EvaluateSaliency(Section):
-    """Salient is what has at least `threshold` of the photo's own maximum (GS §6.1)."""
+    """Salient pixels have at least `threshold` of the photo's own maximum (GS §6.1)."""
 
     threshold: OpenFraction
 

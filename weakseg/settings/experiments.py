@@ -17,7 +17,7 @@ RESERVED_EXPERIMENTS = (  # names that metrics/ and the report have other uses f
 class ExperimentTraining(Section):
     """What supervises (a file below data/), which loss with which CRF, head, geometry and flips.
 
-    `crf` is the dense CRF of the loss's constrain term; none where the loss has no such term.
+    `crf` is the dense CRF of the loss's constrain term; none if the loss has no such term.
     """
 
     supervision: Annotated[str, Field(pattern=r"^([a-z0-9_]+/)?[A-Za-z0-9_-]+\.(npz|zip)$", max_length=128)]

@@ -36,9 +36,9 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from scratch.
+    """How a network is trained. `new_layers_factor` multiplies the rate of layers that start from random weights.
 
-    `sampling`: every photo once an epoch, or each class as often as any other (GS's released code has both).
+    `sampling`: every photo once per epoch, or each class as often as any other (GS's released code has both).
     """
 
     steps: Count
@@ -113,7 +113,8 @@ class TrainClassifier(Section):
 
 class MakeCams(Section):
     """How a classifier's heat maps are made: class maps (`gap`), GS's backprop seeders, or, for SEC's background cues,
-    the gradient whose least values are background. `smoothing_px` is the σ of a Gaussian in px of the input, 0 for none.
+    the gradient whose lowest values are background. `smoothing_px` is the σ of a Gaussian in px of the input, 0 for
+    none.
 
     `excitation_at` is for excitation backprop alone: the photo's pixels (GS §4.2), or the features at stride 8, where
     its own paper stops.

@@ -1,8 +1,7 @@
 """The settings: `params.yaml`, typed and validated as a whole before a stage does anything.
 
-Nothing has a default, so a params file says all there is to say. Units stand in the names. What depends on the
-machine (device, worker processes, how often to save) is no setting but an environment variable, so that DVC's cache
-keys do not depend on it.
+Nothing has a default, so a params file is complete. Units are part of the names. What depends on the machine (device,
+worker processes, how often to save) is an environment variable, not a setting, so DVC's cache keys do not depend on it.
 """
 
 from collections.abc import Iterator
@@ -77,7 +76,8 @@ class Params(Section):
         return self
 
     def _contradictions(self) -> Iterator[str]:
-        """Settings that are sound one by one and cannot work together; names of nothing are `references`' to find."""
+        """Settings that are valid one by one but contradict each other; `references` finds names of entries that do not
+        exist."""
         if self.crf.get(NO_CRF, 0) is not None:
             yield "crf.none: stands for no CRF; it must be there and null"
         yield from (

@@ -1,7 +1,7 @@
-"""Profiles: `profiles/papers.yaml` is complete, every other one says what it changes and why (an overlay).
+"""Profiles: `profiles/papers.yaml` is complete; all others are overlays that say what they change and why.
 
-An overlay holds `like`, the profile it starts from; perhaps `without`, keys that it has no use for; and `changes`, new
-values by dotted key, where a `*` stands for each entry of a section.
+An overlay has `like`, the profile it starts from; optionally `without`, keys that it drops; and `changes`, new values
+by dotted key, where `*` is each entry of a section.
 """
 
 import re
@@ -123,9 +123,10 @@ def _places(
 
 
 def _set(section: CommentedMap, key: str, value: Any, reason: str) -> None:
-    """The new value, with what the base had and why it is another; a new entry stands before the section's last."""
+    """The new value, with the base's value and the reason for the change; a new entry goes before the section's
+    last."""
     if key not in section:
-        section.insert(max(len(section) - 1, 0), key, value)  # after the last, it would come behind a blank line
+        section.insert(max(len(section) - 1, 0), key, value)  # after the last one, a blank line would separate it
         return
     before, comment = section[key], _comment(section, key)
     section[key] = value
@@ -138,7 +139,7 @@ def _set(section: CommentedMap, key: str, value: Any, reason: str) -> None:
 
 
 def _comment(section: CommentedMap, key: str) -> str:
-    """What stands behind a value; of a changed one only the base's part."""
+    """The comment after a value; of a changed one, only the base's part."""
     token = (section.ca.items.get(key) or [None, None, None])[2]
     text = token.value.split("\n")[0].lstrip("# ").strip() if token else ""
     return text[text.index(BASE) :] if BASE in text else text

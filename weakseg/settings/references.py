@@ -1,6 +1,5 @@
-"""Names in the settings that must be those of other settings' entries, and files that must be there or be made.
-
-Checked on the content of the file, not on the typed settings, so that these mistakes are listed beside all others.
+"""Names in the settings that must be entries of other settings, and files that must exist or be made by a stage.
+Checked on the content of the file, not on the typed settings, so these mistakes are listed together with all others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ MADE = ("cues.npz", "seeds.zip", "oracle_guides.zip", "ground_truth.zip")  # bel
 
 
 def unknown_names(content: Any) -> Iterator[str]:
-    """What each reference to nothing is, a line each; of content that may be wrong in any other way too."""
+    """References to entries that do not exist, one line each; the content may be wrong in other ways, too."""
     for pattern, section in REFERENCES:
         for key, value in _values(content, pattern.split(".")):
             if isinstance(value, str) and value not in _entries(content, section):
@@ -55,7 +54,7 @@ def wrong_roles(content: Any) -> Iterator[str]:
 
 
 def missing_files(content: Any, root: Path) -> Iterator[str]:
-    """Files and folders that are neither there nor made by a stage, a line each. root: the repository's folder."""
+    """Files and folders that neither exist nor are made by a stage, one line each. root: the repository's folder."""
     supervision = {*MADE, *(f"imported_cues/{name}.npz" for name in _entries(content, "import_cues"))}
     supervision |= {
         f"guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in _entries(content, part)
@@ -80,7 +79,7 @@ def missing_files(content: Any, root: Path) -> Iterator[str]:
 
 
 def _values(content: Any, parts: list[str], key: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys and values that a pattern leads to; none where the content has another shape."""
+    """Dotted keys and values that match a pattern; none if the content has another shape."""
     if not parts:
         return [(key, content)]
     first, *rest = parts

@@ -1,7 +1,7 @@
 """Types that the sections share: bounded numbers, names, and the base of all sections.
 
-The names that the networks' registry knows are read from the source of `weakseg/networks`, where each file that brings
-backbones has its `NAMES`: so settings are checked without torch.
+The registry's names are read from the source of `weakseg/networks`, where each file with backbones has its `NAMES`, so
+settings are checked without torch.
 """
 
 import ast
@@ -45,7 +45,7 @@ def _one_of(name: str, constant: str, noun: str) -> str:
 
 @functools.cache
 def _constant(file: Path, name: str) -> tuple[str, ...]:
-    """A module's tuple of strings; () where the file has none of that name."""
+    """A module's tuple of strings; () if the file has none of that name."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == [name]:
             return tuple(ast.literal_eval(node.value))
