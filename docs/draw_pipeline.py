@@ -9,15 +9,20 @@ import yaml
 
 PAGE = Path("docs/pipeline.md")
 MASKS = "pack_masks"  # all its arrows are drawn: they carry the ground truth
-ANY_OF = {  # what a path may be that params.yaml chooses freely
-    "data/*": r"data/(cues\.npz|\*\.npz|seeds\.zip|guides/\*\.zip|ground_truth\.zip)",  # an experiment's supervision
-    "models/*": r"models/classifier/\*",  # what segmenters start from, unless it is a file of weights
+ANY_OF = {  # whose files a path may be that params.yaml chooses freely, by the last part of its key
+    "supervision": ("pack_masks", "make_cues", "import_cues", "make_seeds", "make_guides", "make_g1_guides", "refine"),
+    "start_from": ("train_classifier",),  # unless it is a file of weights
+    "saliency": ("predict_saliency", "import_saliency"),
+    "seeds": ("make_seeds", "refine"),
+    "labels": ("refine",),
+    "from": ("make_cams", "make_seeds"),  # or guides, which this would draw as a circle
+    "using": ("predict_boundaries", "import_proposals"),
 }
 INTRODUCTION = """# The pipeline
 
 Drawn from dvc.yaml by `python -m docs.draw_pipeline`; a test compares the two. A stage with `@` exists once for each
 classifier, guide or experiment in params.yaml. An arrow is a file that one stage writes and another one reads; arrows
-implied by others are left out. Dashed arrows carry the ground truth: they lead to evaluation and the report, to the
+implied by others are left out. A refinement may start from guides or from another refinement too. Dashed arrows carry the ground truth: they lead to evaluation and the report, to the
 oracle guides, and to the experiment that params.yaml supervises with `ground_truth.zip`. No other stage sees a mask.
 Paths in `${…}` come from params.yaml; code, which every stage depends on too, is not shown.
 
@@ -51,9 +56,13 @@ def edges(stages: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     found = []
     for reader, stage in stages.items():
         for path in _inputs(stage):
-            writers = [name for name, other in stages.items() if path in _outputs(other)] or [
-                name for name, other in stages.items() if any(_meets(path, out) for out in _outputs(other))
-            ]
+            chosen = re.fullmatch(r"(?:data|models)/\$\{(?:\w+\.)+(\w+)\}", path)
+            writers = (
+                [name for name in ANY_OF[chosen[1]] if name in stages]
+                if chosen
+                else [name for name, other in stages.items() if path in _outputs(other)]
+                or [name for name, other in stages.items() if any(_meets(path, out) for out in _outputs(other))]
+            )
             found += [(writer, reader, path) for writer in writers if writer != reader]
     return found
 
@@ -64,19 +73,19 @@ def needed(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
     for source, target in arrows:
         after.setdefault(source, set()).add(target)
 
-    def reachable(source: str) -> set[str]:
+    def reachable(start: str, without: str) -> set[str]:
         found: set[str] = set()
-        waiting = list(after.get(source, ()))
+        waiting = list(after.get(start, ()))
         while waiting:
             name = waiting.pop()
-            if name not in found:
+            if name not in found and name != without:
                 found.add(name)
                 waiting += after.get(name, ())
         return found
 
     return [
         (source, target) for source, target in arrows
-        if not any(target in reachable(between) for between in after[source] - {target})
+        if not any(target in reachable(between, source) for between in after[source] - {target})
     ]  # fmt: skip
 
 
@@ -106,8 +115,6 @@ def _outputs(stage: Mapping[str, Any]) -> list[str]:
 def _meets(path: str, output: str) -> bool:
     """Whether a stage that reads `path` reads `output`: they are the same file, or one is a folder that holds the other."""
     one, other = (re.sub(r"\$\{[^}]*\}", "*", text) for text in (path, output))
-    if one in ANY_OF:
-        return bool(re.fullmatch(ANY_OF[one], other))
     written = re.escape(other).replace(r"\*", "[^/]+")
     return other.startswith(f"{one}/") or bool(re.fullmatch(f"{written}(/.*)?", one))
 

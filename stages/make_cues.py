@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from weakseg.cams import chosen_threshold
 from weakseg.files import (
     ArrayArchive,
     cue_arrays,
@@ -17,7 +18,7 @@ from weakseg.files import (
 from weakseg.images import upsample_aligned
 from weakseg.runtime import arguments, filled, run, with_progress
 from weakseg.settings import MakeCues, read_keys
-from weakseg.supervision import background_cues, chosen_threshold, foreground_cues, resolve_conflicts
+from weakseg.supervision import background_cues, foreground_cues, resolve_conflicts
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from weakseg.batch import write_archive
 from weakseg.crf import crf_params
 from weakseg.files import ImageArchive, label_image, read_manifest
-from weakseg.runtime import arguments, run
+from weakseg.runtime import arguments, filled, run
 from weakseg.settings import CRF, MakeGuides, read_keys
 from weakseg.supervision import PhotoGuide
 
@@ -15,6 +15,7 @@ def main() -> None:
     ).parse_args()  # fmt: skip
     settings: MakeGuides = read_keys("make_guides.{name}", options=paths)
     crf: CRF = read_keys(f"crf.{settings.crf}", options=paths)
+    filled(paths, seeds=settings.seeds, saliency=settings.saliency)
     guide = PhotoGuide(settings, crf_params(crf), ImageArchive(paths.seeds), ImageArchive(paths.saliency))
     write_archive(
         paths.out, read_manifest(paths.manifest, "train"), guide, lambda _, labels: label_image(labels),

@@ -1,11 +1,12 @@
 """GS's seeds: thresholded heat maps, without or with a dense CRF, as label maps at the photos' size, 0 = none."""
 
 from weakseg.batch import write_archive
+from weakseg.cams import chosen_threshold
 from weakseg.crf import crf_params
 from weakseg.files import ArrayArchive, label_image, read_cams, read_manifest
 from weakseg.runtime import arguments, filled, run
 from weakseg.settings import MakeSeeds, read_keys
-from weakseg.supervision import PhotoSeeds, chosen_threshold
+from weakseg.supervision import PhotoSeeds
 
 
 def main() -> None:

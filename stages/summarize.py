@@ -20,7 +20,9 @@ def main() -> None:
     metrics = {
         name: metrics_of_trainings(found.totals, class_names, found.random_seeds) for name, found in trainings.items()
     }
-    write_json(paths.out, summary_of(metrics, bound))
+    rows = summary_of(metrics, bound)
+    declared = {name: ", ".join(experiments[name].beyond_tags) for name in rows}
+    write_json(paths.out, {name: {**row, "beyond_tags": declared[name]} for name, row in rows.items()})
     write_json(paths.comparisons, {"pairs": compared(trainings)})
 
 

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from weakseg.cams.thresholds import threshold_for_coverage
 from weakseg.errors import UserError
-from weakseg.supervision.cues import (
-    background_cues,
-    coverage,
-    foreground_cues,
-    resolve_conflicts,
-    threshold_for_coverage,
-)
+from weakseg.supervision.cues import background_cues, coverage, foreground_cues, resolve_conflicts
 
 
 def test_foreground_is_above_the_fraction_of_each_maps_own_maximum() -> None:

@@ -28,6 +28,7 @@ COPIED = (
     "ablations/stages",
     "ablations/weakseg",
     "data/lists/README.md",
+    "data/none",
     "models/pretrained/README.md",
     "models/pretrained/imagenet",
     "models/pretrained/none",
@@ -40,7 +41,7 @@ COPIED = (
     ".dvcignore",
     ".gitignore",
 )
-EXPERIMENTS = ("sec", "guided", "seeds", "full")
+EXPERIMENTS = ("sec", "guided", "seeds", "tags_only", "best", "full")
 NUM_TRAIN, NUM_VAL, SIDE_PX, STEPS = 16, 8, 65, 4
 NOWHERE = "http://127.0.0.1:9"  # nobody listens there: what tries the network fails
 
@@ -49,7 +50,8 @@ def tiny_params() -> dict[str, Any]:
     """The toy profile, with as little of everything as still does something."""
     params = settings_of("toy")
     params["make_toy"] |= {"train_images": NUM_TRAIN, "val_images": NUM_VAL, "saliency_images": 8, "image_px": 64}
-    networks = [*params["train_classifier"].values(), params["train_saliency"], params["train_segmenter"]]
+    boundaries = params["train_boundaries"]["irn"]
+    networks = [*params["train_classifier"].values(), params["train_saliency"], boundaries, params["train_segmenter"]]
     for network in networks:
         network["input_px"] = SIDE_PX
         network["training"] |= {"steps": STEPS, "batch_size": 4}
@@ -57,6 +59,7 @@ def tiny_params() -> dict[str, Any]:
         cams |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
     params["train_segmenter"]["training"]["learning_rate"] = 0.001  # at less, so few steps call everything background
     params["make_cues"]["grid"] = 9
+    boundaries["radius"] = 4  # crops have 17 cells
     params["experiments"]["sec"]["test"]["input_px"] = SIDE_PX
     params["report"]["images"] = 2
     return params

@@ -49,7 +49,7 @@ def walk(section: type[BaseModel], place: str = "") -> Iterator[tuple[str, str, 
         for path, inner in inside:
             yield from walk(inner, f"{place}.{key}{path}".lstrip("."))
         if not inside:
-            yield place or "(file)", key, field.annotation
+            yield place or "(file)", field.alias or key, field.annotation
 
 
 def choices(annotation: Any) -> set[str]:

@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from stages.report import sources
 from tests.code_deps import CANNOT_CHANGE_BYTES, PIPELINES, ROOT, code_deps, imports_of, reached, rewritten, room_of
@@ -37,6 +38,7 @@ from weakseg.networks.saved import DESCRIPTION, WEIGHTS
 from weakseg.runtime.stage import StageParser
 from weakseg.settings import read_keys, reading
 from weakseg.settings.data import Report
+from weakseg.settings.types import LabelsBelow, SaliencyBelow, SourceBelow, UsedBelow
 
 OUTPUT_FOLDERS = ("data/", "models/", "metrics/")
 LISTS = "data/lists"  # tracked: lists that lie beside no photos
@@ -49,6 +51,9 @@ RAW_DATA = {
     "pack_masks": {"${data.root}"},
     "prepare_saliency": {"${saliency.root}", LISTS},
     "import_cues": {"${item.cues}", "${item.image_list}"},
+    "import_saliency": {"${item.from}"},
+    "import_proposals": {"${item.from}"},
+    "train_boundaries": {"models/pretrained/${item.pretrained}"},
     "train_classifier": {"models/pretrained/${item.pretrained}"},
     "train_saliency": {"models/pretrained/${train_saliency.pretrained}"},
     "report": {"ablations/published.yaml"},  # the papers' numbers
@@ -377,7 +382,8 @@ def test_what_cannot_change_bytes_is_there_and_says_why() -> None:
         (["export_voc", "import_cues"], {"datasets"}),
         (["prepare_saliency", "prepare"], {"supervision"}),
         (["postprocess", "make_guides"], {"networks"}),
-        (["train_classifier", "make_cams"], {"evaluation", "crf", "losses", "supervision"}),
+        (["train_classifier"], {"evaluation", "crf", "supervision", "refinement"}),  # EPS' loss is one of its own
+        (["make_cams"], {"evaluation", "crf", "losses", "supervision", "refinement"}),
         (["train_segmenter", "train_saliency", "predict", "predict_saliency"], {"supervision", "cams", "evaluation"}),
         (["make_cues", "make_seeds", "make_oracle_guides"], {"networks", "training", "losses"}),
     ],
@@ -492,11 +498,22 @@ def test_what_stands_in_braces_is_filled_in_by_the_script(stage: Stage) -> None:
     """`{net}` by `filled(paths, net=settings.net)`, for a row by the row's field; `{name}` by every script."""
     words = {word for value in stage.options.values() for word in re.findall(r"\{(\w+)\}", value)} - {"name"}
     calls = called(tree_of(stage.script), "filled")
-    filled = {word.arg: ast.unparse(word.value) for call in calls for word in call.keywords}
+    filled = {
+        name: ast.unparse(value).rstrip("_")
+        for call in calls
+        for word in call.keywords
+        for name, value in ([(word.arg, word.value)] if word.arg else unpacked(word.value))
+    }
     for item in entries_of(stage, TEMPLATES).values() if stage.is_ablation and stage.foreach else []:
         assert words - filled.keys() <= item.keys()
     assert stage.is_ablation or words == filled.keys()
     assert all(value.endswith(f".{name}") for name, value in filled.items())
+
+
+def unpacked(node: ast.expr) -> list[tuple[str, ast.expr]]:
+    """`**{"from": …}`: keywords that Python has other uses for."""
+    assert isinstance(node, ast.Dict)
+    return [(ast.literal_eval(key), value) for key, value in zip(node.keys, node.values, strict=True) if key]
 
 
 def shown(paths: set[str] | list[str]) -> set[str]:
@@ -527,6 +544,21 @@ def every_stage_has_variants() -> dict[str, Any]:
     g1 = {"unresolved": "ignore", "saliency_threshold": 0.5, "min_saliency_fraction": 0.01, "require_positive": False}
     content["make_g1_guides"] = {"g1": {**g1, "classifier": "classifier"}}
     content["random_seeds"], content["self_training"] = [0, 1, 20], {"sec": {"crf": "none", "min_probability": 0.5}}
+    content["import_saliency"] = {
+        "isnet": {
+            "from": "a/maps",
+            "supervision": "DIS5K masks",
+            "input_px": 64,
+            "mean": [0.5] * 3,
+            "std": [1.0] * 3,
+        }
+    }
+    content["import_proposals"] = {"sam": {"from": "a/sam", "supervision": "SAM masks"}}
+    content["refine"]["joined"] = {
+        "from": "refined/walk.zip", "using": "imported_proposals/sam.npz", "crf": "none", "by": "proposals", "inside": 0.5,
+        "covering": 0.85, "background": 0.25,
+    }  # fmt: skip
+    content["make_guides"]["other"] = {**content["make_guides"]["g2"], "saliency": "imported_saliency/isnet.zip"}
     content["make_seeds"]["crf"] = content["evaluate_seeds"]["crf"] = "sec"
     content["data"]["test_list"] = "test"
     content["export_voc"]["experiments"] = ["sec", "full"]
@@ -667,7 +699,9 @@ def test_the_report_depends_on_what_it_looks_at() -> None:
     looked_at = {field.name: getattr(found, field.name) for field in fields(found)}
     paths = {path.as_posix() for name, path in looked_at.items() if isinstance(path, Path) and name != "metrics"}
     assert paths <= deps
-    assert deps - paths == {f"metrics/{name}.json" for name in ("summary", "comparisons", "cues", "guides")}
+    assert deps - paths == {
+        f"metrics/{name}.json" for name in ("summary", "comparisons", "cues", "guides", "supervision")
+    }
 
 
 @each_stage
@@ -691,6 +725,21 @@ def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
 
 
 # --- (e) where things lie, and who may see the ground truth --------------------------------------------------------------------
+
+
+NEVER_MASKS = {  # files that params choose, of types that take no ground truth and nothing that it went into
+    "data/${item.loss.saliency}": SaliencyBelow, "data/${item.seeds}": LabelsBelow, "data/${item.saliency}": SaliencyBelow,
+    "data/${item.labels}": LabelsBelow, "data/${item.from}": SourceBelow, "data/${item.using}": UsedBelow,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["ground_truth.zip", "oracle_guides.zip", "guides/../ground_truth.zip", "masks/sec.zip"]
+)
+def test_the_types_of_chosen_files_take_no_masks(name: str) -> None:
+    for annotation in NEVER_MASKS.values():
+        with pytest.raises(ValidationError):
+            TypeAdapter(annotation).validate_python(name)
 
 
 @each_stage
@@ -723,10 +772,10 @@ def test_every_dep_of_an_ablation_is_made_or_comes_with_the_repository(stage: St
     ]
     for name, deps, _ in instances(stage):
         for dep in deps:
-            mains = ("data/evaluation", "metrics/seeders", "data/repeats/seeds")
+            mains = ("data/evaluation", "metrics/seeders", "data/repeats/seeds", "data/refined")
             below = any(output.startswith(f"{dep}/") for output in made) or dep in mains
             known = dep in made or any(re.fullmatch(pattern, dep) for pattern in patterns)
-            tracked = dep == f"{ABLATIONS}/published.yaml" or dep == "models/pretrained/imagenet"
+            tracked = dep == f"{ABLATIONS}/published.yaml" or dep in ("models/pretrained/imagenet", "data/none")
             assert below or known or tracked, (name, dep)
 
 
@@ -758,7 +807,7 @@ def test_only_the_bound_and_the_evaluation_can_see_a_mask() -> None:
     assert {stage.name for stage in STAGES if "${data.root}" in stage.deps} == {"prepare", "pack_masks"}
     assert stage_named("pack_masks").outputs == [masks]
     chosen = {dep for stage in STAGES for dep in stage.data_deps if dep.startswith(("data/${", "${"))}
-    assert chosen == {"data/${item.train.supervision}"} | {
+    assert chosen == {"data/${item.train.supervision}", *NEVER_MASKS} | {
         path for paths in RAW_DATA.values() for path in paths if path[0] == "$"
     }
     uses_experiments = [stage.name for stage in STAGES if "data/${item.train.supervision}" in stage.deps]

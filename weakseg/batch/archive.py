@@ -22,6 +22,7 @@ from weakseg.errors import UserError
 from weakseg.files import Record, SaliencyRecord, npy_bytes, png_bytes, write_entries
 from weakseg.runtime import identity_of, is_first, launch
 
+ENTRY_SUFFIXES = {".npz": ".npy", ".zip": ".png"}  # what is in an archive
 Item = TypeVar("Item")
 AnyRecord = TypeVar("AnyRecord", Record, SaliencyRecord)
 Made = Image.Image | Iterable[tuple[str, npt.NDArray[Any]]]  # a picture for a .zip, named arrays for an .npz
@@ -31,14 +32,17 @@ def write_archive(
     out: Path, records: Sequence[AnyRecord], one: Callable[[AnyRecord], Any] | NetworkTask[Any],
     stored: Callable[[AnyRecord, Any], Made], description: str, *,
     depends_on: Sequence[Any], files: Mapping[str, Path], checkpoints: Path,
+    also: Mapping[Path, Callable[[AnyRecord, Any], Made]] | None = None,
 ) -> None:  # fmt: skip
     """Write `out` (.npz or .zip) from what `one` makes of each record.
 
     one: a picklable function of a record, or a `NetworkTask`; a photo's result must not
     depend on other photos. stored: that result as the archive stores it: an image (`<image_id>.png`) or named arrays.
     depends_on, files: the settings and input files that the results depend on besides the code; partial results of
-    others are not used.
+    others are not used. also: other archives that get what they store of the same results; there is one .npz and one
+    .zip at most.
     """
+    outs = {out: stored, **(also or {})}
     kind = one.device_kind if isinstance(one, NetworkTask) else "cpu"
     partial = PartialResults(checkpoints, out, identity_of(kind, *depends_on, files=files))
     number, count = _own_share()
@@ -48,10 +52,11 @@ def write_archive(
     done = partial.done()
     _tell(out, len(done), len(records), partial)
     todo = [record for window in own if not all(record.image_id in done for record in window) for record in window]
-    made = ((record.image_id, _encoded(record.image_id, stored(record, found))) for record, found in
-            zip(todo, _results(one, todo, description), strict=True) if record.image_id not in done)  # fmt: skip
+    results = zip(todo, _results(one, todo, description), strict=True)
+    made = ((record.image_id, [entry for store in outs.values() for entry in _encoded(record.image_id, store(record, found))])
+            for record, found in results if record.image_id not in done)  # fmt: skip
     partial.append(f"{number + 1}-of-{count}", made)
-    _join(out, records, partial)
+    _join(list(outs), records, partial)
 
 
 def _tell(out: Path, done: int, total: int, partial: PartialResults) -> None:
@@ -69,15 +74,20 @@ def _results(one: Any, records: Sequence[Any], description: str) -> Iterator[Any
     return through_network(one, records, description)
 
 
-def _join(out: Path, records: Sequence[Any], partial: PartialResults) -> None:
-    """The first process writes the archive once all are here; a shard of a job array leaves that to a later run."""
+def _join(outs: Sequence[Path], records: Sequence[Any], partial: PartialResults) -> None:
+    """The first process writes the archives once all are here; a shard of a job array leaves that to a later run."""
     if _shard() is not None:
-        told = f"{out}: shard {os.environ['WEAKSEG_SHARD']} is done; run the stage without WEAKSEG_SHARD to join all"
+        told = (
+            f"{outs[0]}: shard {os.environ['WEAKSEG_SHARD']} is done; run the stage without WEAKSEG_SHARD to join all"
+        )
         print(told, file=sys.stderr)
         return
     _meet()
     if is_first():
-        write_entries(out, partial.entries((record.image_id for record in records), partial.done()))
+        done = partial.done()
+        for out in outs:
+            entries = partial.entries((record.image_id for record in records), done)
+            write_entries(out, (entry for entry in entries if entry[0].endswith(ENTRY_SUFFIXES[out.suffix])))
         partial.remove()
     _meet()
 

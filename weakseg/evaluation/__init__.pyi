@@ -16,6 +16,11 @@ from .iou import (
     photo_parts as photo_parts,
     read_confusions as read_confusions,
 )
+from .pseudo_masks import (
+    MapScores as MapScores,
+    best_threshold as best_threshold,
+    pseudo_mask_metrics as pseudo_mask_metrics,
+)
 from .saliency_quality import SaliencyIou as SaliencyIou, saliency_metrics as saliency_metrics
 from .seed_quality import (
     PhotoMaps as PhotoMaps,

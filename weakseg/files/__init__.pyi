@@ -12,6 +12,7 @@ from .archives import (
 from .atomic import (
     atomic_file as atomic_file,
     atomic_folder as atomic_folder,
+    content_sha256 as content_sha256,
     file_sha256 as file_sha256,
     read_text as read_text,
     write_bytes as write_bytes,
@@ -35,15 +36,18 @@ from .manifest import (
 from .maps import (
     check_complete as check_complete,
     cue_arrays as cue_arrays,
+    gradient_arrays as gradient_arrays,
     has_target as has_target,
     map_arrays as map_arrays,
     open_archive as open_archive,
+    proposal_arrays as proposal_arrays,
     read_cams as read_cams,
     read_counts as read_counts,
     read_cues as read_cues,
     read_gradient as read_gradient,
     read_maps as read_maps,
     read_picture as read_picture,
+    read_proposals as read_proposals,
     read_target as read_target,
 )
 from .tables import (

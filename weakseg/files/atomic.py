@@ -119,6 +119,13 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
+def content_sha256(path: Path) -> str:
+    """Of a file, or of a folder's files and their names, whatever their order. Raises UserError for what cannot be read."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    parts = [f"{file.relative_to(path).as_posix()} {file_sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def file_sha256(path: Path | str) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     try:

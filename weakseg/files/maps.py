@@ -93,6 +93,26 @@ def read_gradient(archive: ArrayArchive, record: Record) -> npt.NDArray[np.float
     return maps[0]
 
 
+def proposal_arrays(image_id: str, masks: npt.NDArray[np.bool_]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """(N, H, W) bool masks of no class → `<id>/proposals` (N, packed pixels)."""
+    yield f"{image_id}/proposals", np.packbits(masks.reshape(len(masks), -1), axis=1)
+
+
+def read_proposals(archive: ArrayArchive, record: Record) -> npt.NDArray[np.bool_]:
+    """(N, H, W) bool masks of a photo, N perhaps 0."""
+    bits, pixels = archive[f"{record.image_id}/proposals"], record.height * record.width
+    fits = bits.dtype == np.uint8 and bits.ndim == 2 and 0 <= bits.shape[1] * 8 - pixels < 8
+    _require(fits, archive, record, f"proposals are {bits.dtype} of shape {bits.shape}")
+    _require(len(bits) * pixels <= MAX_ENTRY_BYTES, archive, record, f"has {len(bits)} proposals")
+    unpacked = np.unpackbits(bits, axis=1, count=pixels)
+    return unpacked.reshape(-1, record.height, record.width).astype(bool)
+
+
+def gradient_arrays(image_id: str, one: npt.NDArray[np.floating[Any]]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """A map (h, w) of no class, as `read_gradient` reads it."""
+    return map_arrays(image_id, np.zeros(1, np.uint8), one[None])
+
+
 def _require(holds: bool, archive: ArrayArchive | ImageArchive, record: Sized, found: str) -> None:
     if not holds:
         of = f"{record.width}x{record.height} px" + (

@@ -39,6 +39,15 @@ class Backbone(nn.Module):
         return Features(low, self.from_low(low))
 
     @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each of `levels`."""
+        return self.low_channels, self.channels
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The features of every stage, finest first: at least those at stride 8 and at the output stride."""
+        return list(self(images))
+
+    @property
     def embed_channels(self) -> int:
         return self.channels
 

@@ -1,4 +1,4 @@
-"""Generic classifiers and segmenters on any backbone."""
+"""Generic classifiers, segmenters and boundary networks on any backbone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -14,6 +14,7 @@ LAYOUTS = ("gap_lowres", "gap_highres", "gap_roi", "gap_deeplab", "classifier") 
 HEADS = ("largefov", "smallfov", "aspp")  # of segmenters
 # DeepLab's rates at stride 8 (12 for LargeFOV, 6 to 24 for ASPP), halved for the generic heads' stride 16
 CONTEXT_RATES: Mapping[str, tuple[int, ...]] = {"largefov": (6,), "smallfov": (1,), "aspp": (3, 6, 9, 12)}
+BOUNDARY_WIDTH, BOUNDARY_GROUPS = 32, 4  # IRN's released code
 
 
 class Classifier(Protocol):
@@ -66,6 +67,27 @@ class GapClassifier(nn.Module):
 
     def last_layers(self) -> list[nn.Module]:
         return [self.fc8]
+
+
+class WithBackground(nn.Module):
+    """A classifier in training that also says where no class is (EPS: Lee et al., CVPR 2021, §3.2).
+
+    (B, 3, H, W) → (B, C, h, w) maps, the background's first, of which a class's mean is its score. Only the classifier
+    is kept: the background's layer has no part in heat maps.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+        fc8: nn.Conv2d = classifier.fc8  # type: ignore[assignment]
+        self.background = gaussian_conv(fc8.in_channels, 1, 1, 0.005, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.classifier.features(images)  # type: ignore[operator]
+        return torch.cat([self.background(features), self.classifier.fc8(features)], 1)  # type: ignore[operator]
+
+    def last_layers(self) -> list[nn.Module]:
+        return [*self.classifier.last_layers(), self.background]  # type: ignore[operator]
 
 
 class Segmenter(nn.Module):
@@ -132,3 +154,45 @@ class MultiScale(nn.Module):
 
 def _on_grid(maps: Tensor, size: torch.Size) -> Tensor:
     return functional.interpolate(maps, size, mode="bilinear", align_corners=True) if maps.shape[2:] != size else maps
+
+
+class BoundaryNetwork(nn.Module):
+    """Where objects end (IRN: Ahn, Cho & Kwak, CVPR 2019, §4.2, figure 4).
+
+    A frozen backbone, and on it what learns: (B, 3, H, W) -> boundary logits (B, h, w), cell i at pixel 4·i.
+
+    Each of the backbone's `levels` goes through a 1×1 convolution, group norm, resizing to stride 4, and ReLU; another
+    1×1 convolution sees them side by side.
+    """
+
+    stride = 4
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone.requires_grad_(False)
+        self.sides = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, BOUNDARY_WIDTH, 1, bias=False), nn.GroupNorm(BOUNDARY_GROUPS, BOUNDARY_WIDTH)
+            )
+            for channels in backbone.level_channels
+        )
+        self.fuse = nn.Conv2d(BOUNDARY_WIDTH * len(self.sides), 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        grid = [(side - 1) // self.stride + 1 for side in images.shape[2:]]
+        with torch.no_grad():
+            levels = self.backbone.levels(images)
+        seen = [
+            functional.relu(functional.interpolate(side(level), grid, mode="bilinear", align_corners=True))
+            for side, level in zip(self.sides, levels, strict=True)
+        ]
+        return self.fuse(torch.cat(seen, 1))[:, 0]  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> "BoundaryNetwork":
+        """Without the backbone, whose statistics and depth stay as they are."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def last_layers(self) -> list[nn.Module]:
+        return [self.sides, self.fuse]

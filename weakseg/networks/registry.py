@@ -19,7 +19,7 @@ from weakseg.errors import UserError
 from weakseg.networks import backbones
 from weakseg.networks.backbone import Backbone
 from weakseg.networks.family import Family
-from weakseg.networks.heads import HEADS, LAYOUTS
+from weakseg.networks.heads import HEADS, LAYOUTS, BoundaryNetwork
 from weakseg.networks.normalization import Normalization, Numbers
 from weakseg.networks.weights import IMAGENET, NONE, Imagenet
 
@@ -62,6 +62,11 @@ def build_segmenter(
     if head not in HEADS:
         raise UserError(f"head: {head!r} is unknown; choose one of {', '.join(HEADS)}")
     return family_of(backbone).segmenter(backbone, head, num_classes, dropout, average_pool5a)
+
+
+def build_boundaries(backbone: str) -> BoundaryNetwork:
+    """IRN's network of boundaries on the backbone at output stride 16 (Ahn et al. 2019, §4.2)."""
+    return BoundaryNetwork(build_backbone(backbone, 16, dilate=True))
 
 
 def load_pretrained(

@@ -16,6 +16,7 @@ from weakseg.errors import UserError
 from weakseg.files import IGNORE_INDEX, read_json, write_bytes, write_text
 from weakseg.networks.normalization import NORMALIZATIONS
 from weakseg.networks.registry import (
+    build_boundaries,
     build_classifier,
     build_segmenter,
     copy_matching,
@@ -52,6 +53,10 @@ class _ClassifierDescription(_Description):
     network: str
     geometry: Literal["warp", "pad"]
     vgg16: VGG16Classifier
+
+
+class _BoundaryDescription(_Description):
+    radius: int
 
 
 class _SegmenterDescription(_Description):
@@ -108,6 +113,14 @@ def rebuild_segmenter(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
             description["head"], description["backbone"], len(description["class_names"]), 0.0,
             description["average_pool5a"],
         )  # fmt: skip
+    return _with_weights(network, folder, description), description
+
+
+def rebuild_boundaries(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in evaluation mode, and its description."""
+    description = _read_description(folder, _BoundaryDescription)
+    with _naming(folder / DESCRIPTION):
+        network = build_boundaries(description["backbone"])
     return _with_weights(network, folder, description), description
 
 

@@ -68,6 +68,13 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int = 10) -> Tensor:
         >>> round(float(affinity_loss(edges, labels, radius=2)), 2)
         5.76
     """
+    sums, counts = affinity_sums(edges, labels, radius)
+    means = sums / counts.clamp(min=1)
+    return 0.25 * (means[0] + means[1]) + 0.5 * means[2]
+
+
+def affinity_sums(edges: Tensor, labels: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """Sums of the costs of equal foreground, equal background and unequal pairs, and how many there are, (3,) each."""
     _check(edges, labels, radius)
     ids = labels.long()
     rows = slice(0, edges.shape[1] - (radius - 1))
@@ -84,8 +91,7 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int = 10) -> Tensor:
         costs = torch.stack([together, together, apart])
         sums = sums + torch.where(kinds, costs, 0).sum((1, 2, 3))
         counts = counts + kinds.sum((1, 2, 3))
-    means = sums / counts.clamp(min=1)
-    return 0.25 * (means[0] + means[1]) + 0.5 * means[2]
+    return sums, counts
 
 
 def _check(edges: Tensor, labels: Tensor, radius: int) -> None:

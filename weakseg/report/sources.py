@@ -27,7 +27,7 @@ class ReportSources:
     cues: `.npz`. seeds, saliency (8-bit grey probabilities), ground_truth: `.zip` by image id. guides: folder of
     `<rule>.zip`. raw_masks and masks: folders of `<experiment>.zip`, without and with CRF. evaluation: folder of
     `<experiment>.npz` with `raw/confusion`, `crf/confusion` (C, C) and `<image_id>/iou` (2,) fractions raw and CRF. metrics: folder of
-    `<experiment>.json`, `summary.json`, `cues.json`, `guides.json`. training: folder of `<stage>.csv` with the
+    `<experiment>.json`, `summary.json`, `cues.json`, `guides.json`, `supervision.json`. training: folder of `<stage>.csv` with the
     columns step, learning_rate, loss and one per loss term. seeders: folder of `<name>.csv`, precision over recall, and
     of `<name>.json` with mP and mAP. published: the papers' numbers (`read_published`). `supervision` says which guide an experiment learnt
     from (`g2` where it names no guide). `num_sheet_images` photos not trained on and as many training photos are on a sheet, up to

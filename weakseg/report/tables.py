@@ -35,16 +35,31 @@ def undecided_pairs(comparisons: Mapping[str, Any]) -> str:
     return f"Undecided, within the noise of the {noise} (95 % interval of the difference holds 0): {named}."
 
 
+def beyond_tags(values: Mapping[str, Any]) -> str:
+    return str(values.get("beyond_tags") or "–")
+
+
+def _declared(summary: Mapping[str, Mapping[str, Any]], cell: str) -> list[str]:
+    """The cell where a summary says what else than tags its experiments owe something to."""
+    return [cell] if any("beyond_tags" in values for values in summary.values()) else []
+
+
 def summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """Plain text: experiment, mIoU without and with CRF, per cent of the bound; `–` where a number is missing."""
-    rows = [["experiment", "mIoU", "mIoU with CRF", "% of full"]]
+    """Plain text: experiment, mIoU without and with CRF, per cent of the bound, supervision beyond tags; `–` where a
+    number is missing."""
+    rows = [["experiment", "mIoU", "mIoU with CRF", "% of full", *_declared(summary, "beyond tags")]]
     rows += [
-        [experiment, *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full"))]
+        [
+            experiment,
+            *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full")),
+            *_declared(summary, beyond_tags(values)),
+        ]
         for experiment, values in summary.items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]).rstrip() for row in rows
+        "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), *row[4:]]).rstrip()
+        for row in rows
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
@@ -61,6 +76,7 @@ def markdown_table(
         "pixel accuracy %",
         "foreground %",
         *(["published %"] if published else []),
+        *_declared(summary, "beyond tags"),
     ]
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
     for experiment, values in summary.items():
@@ -70,6 +86,7 @@ def markdown_table(
             *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full")),
             *(with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction")),
             *([" / ".join(map(percent, published.get(experiment, (None, None))))] if published else []),
+            *_declared(summary, beyond_tags(values).replace("|", "\\|")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -59,7 +59,7 @@ def write_report(folder: Path, sources: ReportSources) -> None:
         records, summary, metrics, json_of(sources.metrics, "cues"), json_of(sources.metrics, "guides"),
         curves, read_curves(sources.validation, "miou"), confusions, charts["seeders.png"],
         seeder_metrics(sources.seeders), image_ious(sources), sources.num_page_images, sources.num_train_page_images,
-        published, undecided,
+        published, undecided, json_of(sources.metrics, "supervision"),
     )  # fmt: skip
     write_text(folder / "index.html", render_page(page, lambda side_px: views_of(sources, side_px)))
 

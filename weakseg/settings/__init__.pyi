@@ -2,6 +2,8 @@ from .data import (
     Data as Data,
     EvaluateSaliency as EvaluateSaliency,
     ImportCues as ImportCues,
+    ImportProposals as ImportProposals,
+    ImportSaliency as ImportSaliency,
     MakeGrabcutMasks as MakeGrabcutMasks,
     MakeToy as MakeToy,
     Report as Report,
@@ -18,6 +20,7 @@ from .experiments import (
     repeat_of as repeat_of,
 )
 from .losses import (
+    BalancedLoss as BalancedLoss,
     ConstrainTerm as ConstrainTerm,
     CrossEntropyLoss as CrossEntropyLoss,
     Loss as Loss,
@@ -25,10 +28,13 @@ from .losses import (
 )
 from .networks import (
     ClassifierAugmentation as ClassifierAugmentation,
+    EpsLoss as EpsLoss,
     MakeCams as MakeCams,
+    PredictBoundaries as PredictBoundaries,
     PredictSaliency as PredictSaliency,
     SaliencyAugmentation as SaliencyAugmentation,
     SegmenterAugmentation as SegmenterAugmentation,
+    TrainBoundaries as TrainBoundaries,
     TrainClassifier as TrainClassifier,
     Training as Training,
     TrainSaliency as TrainSaliency,
@@ -45,15 +51,21 @@ from .profiles import (
 from .reading import check_params as check_params, read_keys as read_keys, read_params as read_params
 from .supervision import (
     CRF as CRF,
+    BoundaryWalk as BoundaryWalk,
     EvaluateSeeds as EvaluateSeeds,
     EvaluateSupervision as EvaluateSupervision,
     Fusion as Fusion,
     FusionBySeeds as FusionBySeeds,
+    LabelCRF as LabelCRF,
     MakeCues as MakeCues,
     MakeG1Guides as MakeG1Guides,
     MakeGuides as MakeGuides,
     MakeOracleGuides as MakeOracleGuides,
     MakeSeeds as MakeSeeds,
+    PixelAdaptive as PixelAdaptive,
+    Proposals as Proposals,
+    Refine as Refine,
     Threshold as Threshold,
+    Thresholded as Thresholded,
 )
 from .types import Name as Name, Section as Section, Side as Side

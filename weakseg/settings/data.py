@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from weakseg.settings.types import FileBelow, Name, OpenFraction, RandomSeed, Section
+from weakseg.settings.types import Count, Declared, FileBelow, Name, OpenFraction, RandomSeed, Section
+
+Channels = Annotated[list[Annotated[float, Field(ge=-100, le=100)]], Field(min_length=3, max_length=3)]
 
 
 class MakeToy(Section):
@@ -48,6 +50,25 @@ class ImportCues(Section):
 
     cues: Annotated[str, Field(min_length=1)]
     image_list: Annotated[str, Field(min_length=1)]
+
+
+class Imported(Section):
+    """Files of another tool, and what supervision went into them beyond the tags: tables show it."""
+
+    from_: Annotated[str, Field(alias="from", min_length=1)]
+    supervision: Declared
+
+
+class ImportSaliency(Imported):
+    """A folder of maps, or an ONNX network that takes RGB / 255, minus `mean`, over `std`, of `input_px` squared."""
+
+    input_px: Count
+    mean: Channels
+    std: Annotated[list[Annotated[float, Field(gt=0, le=100)]], Field(min_length=3, max_length=3)]
+
+
+class ImportProposals(Imported):
+    """A folder with masks of each photo: `<image_id>.json` of COCO run lengths, or a folder `<image_id>` of PNGs."""
 
 
 class SelectSaliencyPhotos(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from weakseg.errors import UserError
-from weakseg.settings.types import GRID_STRIDE, CrfName, Fraction, Head, Name, Section, Side
+from weakseg.settings.types import GRID_STRIDE, CrfName, Declared, Fraction, Head, Name, Section, Side
 
 RESERVED_EXPERIMENTS = (  # names that metrics/ and the report have other uses for
     "summary", "supervision", "cues", "guides", "saliency", "prepare", "training", "classifier", "seeders", "report", "none",
@@ -37,8 +37,12 @@ class ExperimentTest(Section):
 
 
 class Experiment(Section):
-    """A row of the results: what changes the training and, apart from it, what changes the test."""
+    """A row of the results: what changes the training and, apart from it, what changes the test.
 
+    `beyond_tags` names the supervision beyond tags that went into the training, which every table shows.
+    """
+
+    beyond_tags: list[Declared]
     train: ExperimentTraining
     test: ExperimentTest
 

@@ -51,4 +51,11 @@ class CrossEntropyLoss(ConstrainTerm):
     kind: Literal["cross_entropy"]
 
 
-Loss = Annotated[SecLoss | CrossEntropyLoss, Field(discriminator="kind")]
+class BalancedLoss(ConstrainTerm):
+    """Cross-entropy in which foreground and background count alike, with label smoothing (AMN: Lee et al., CVPR 2022)."""
+
+    kind: Literal["balanced"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+Loss = Annotated[SecLoss | CrossEntropyLoss | BalancedLoss, Field(discriminator="kind")]

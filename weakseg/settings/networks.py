@@ -12,10 +12,12 @@ from weakseg.settings.types import (
     Fraction,
     GridSide,
     Head,
+    LabelsBelow,
     Layout,
     NonNegative,
     OpenFraction,
     Positive,
+    SaliencyBelow,
     Section,
     Side,
     StartFrom,
@@ -96,9 +98,30 @@ class VGG16Classifier(Section):
     deeplab_pool5: bool
 
 
+class LogisticLoss(Section):
+    """The multi-label logistic loss alone (SEC §6.1, GS §B.2)."""
+
+    kind: Literal["logistic"]
+    saliency: Literal["none"]
+
+
+class EpsLoss(Section):
+    """The logistic loss, and `saliency_weight` times EPS' (Lee et al., CVPR 2021) of the maps of `saliency` below data/."""
+
+    kind: Literal["eps"]
+    saliency: SaliencyBelow
+    saliency_weight: Positive
+    threshold: OpenFraction
+    foreground_weight: Fraction
+
+
+ClassifierLoss = Annotated[LogisticLoss | EpsLoss, Field(discriminator="kind")]
+
+
 class TrainClassifier(Section):
     """One classifier of the tags (SEC §6.1, GS table 6). `pretrained` is imagenet, none, or a file in models/pretrained."""
 
+    loss: ClassifierLoss
     network: Layout
     backbone: BackboneName
     vgg16: VGG16Classifier
@@ -182,3 +205,25 @@ class PredictSaliency(Section):
     """Photos are shrunk to `max_side_px` if larger."""
 
     max_side_px: Side
+
+
+class TrainBoundaries(Section):
+    """IRN's network of boundaries (Ahn et al., CVPR 2019, §4.2), on a frozen backbone. `pretrained` as a classifier's.
+
+    `labels` are label maps below data/, usually a refinement by `crf` of heat maps; `radius` is in cells of 4 px.
+    """
+
+    labels: LabelsBelow
+    backbone: BackboneName
+    pretrained: FileBelow
+    input_px: GridSide
+    augmentation: SaliencyAugmentation
+    radius: Annotated[int, Field(ge=2, le=64)]
+    training: Training
+
+
+class PredictBoundaries(Section):
+    """A photo's longer side is brought to `input_px`, null: its own; `flip`: with the mirrored photo."""
+
+    input_px: Side | None
+    flip: bool

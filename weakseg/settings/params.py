@@ -5,14 +5,17 @@ worker processes, how often to save) is an environment variable, not a setting, 
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from weakseg.settings.data import (
     Data,
     EvaluateSaliency,
     ExportVoc,
     ImportCues,
+    ImportProposals,
+    ImportSaliency,
     MakeGrabcutMasks,
     MakeToy,
     Report,
@@ -21,16 +24,27 @@ from weakseg.settings.data import (
 )
 from weakseg.settings.experiments import RESERVED_EXPERIMENTS, Experiment, Postprocess, SelfTraining
 from weakseg.settings.losses import Loss
-from weakseg.settings.networks import MakeCams, PredictSaliency, TrainClassifier, TrainSaliency, TrainSegmenter
+from weakseg.settings.networks import (
+    MakeCams,
+    PredictBoundaries,
+    PredictSaliency,
+    TrainBoundaries,
+    TrainClassifier,
+    TrainSaliency,
+    TrainSegmenter,
+)
 from weakseg.settings.supervision import (
     CRF,
     EvaluateSeeds,
     EvaluateSupervision,
+    LabelCRF,
     MakeCues,
     MakeG1Guides,
     MakeGuides,
     MakeOracleGuides,
     MakeSeeds,
+    Refine,
+    Thresholded,
 )
 from weakseg.settings.types import Name, RandomSeed, Section
 
@@ -50,6 +64,8 @@ class Params(Section):
     make_cams: dict[Name, MakeCams]
     make_cues: MakeCues
     import_cues: dict[Name, ImportCues]
+    import_saliency: dict[Name, ImportSaliency]
+    import_proposals: dict[Name, ImportProposals]
     make_seeds: MakeSeeds
     evaluate_seeds: EvaluateSeeds
     select_saliency_photos: SelectSaliencyPhotos
@@ -60,6 +76,9 @@ class Params(Section):
     make_guides: dict[Name, MakeGuides]
     make_g1_guides: dict[Name, MakeG1Guides]
     make_oracle_guides: MakeOracleGuides
+    train_boundaries: dict[Name, TrainBoundaries]
+    predict_boundaries: PredictBoundaries
+    refine: Annotated[dict[Name, Refine], Field(min_length=1)]
     evaluate_supervision: EvaluateSupervision
     train_segmenter: TrainSegmenter
     losses: dict[Name, Loss]
@@ -88,6 +107,7 @@ class Params(Section):
             if (cams.geometry == "warp") != (trained == "warp"):
                 yield f"make_cams.{name}.geometry: {cams.geometry}, but the net is trained with {trained}; read it as it was trained"
         yield from self._crf_contradictions()
+        yield from self._refinement_contradictions()
         for name in {*self.make_guides} & {*self.make_g1_guides}:
             yield f"make_g1_guides.{name}: make_guides has that name too"
         if len({*self.random_seeds}) < len(self.random_seeds):
@@ -112,3 +132,15 @@ class Params(Section):
             loss = self.losses.get(experiment.train.loss)
             if loss and loss.constrain_weight and experiment.train.crf == NO_CRF:
                 yield f"experiments.{name}.train.crf: losses.{experiment.train.loss} has a constrain term, which needs one"
+
+    def _refinement_contradictions(self) -> Iterator[str]:
+        wanted = {"boundary_walk": "a file boundaries/<name>.npz", "proposals": "a file imported_proposals/<name>.npz"}
+        for name, refinement in self.refine.items():
+            needs, used = wanted.get(refinement.by, "none"), refinement.using
+            kind = "boundary_walk" if used.startswith("boundaries/") else "proposals" if used != "none" else ""
+            if kind != (refinement.by if refinement.by in wanted else ""):
+                yield f"refine.{name}.using: {refinement.by} uses {needs}, not {used}"
+            if isinstance(refinement, LabelCRF) == (refinement.crf == NO_CRF):
+                yield f"refine.{name}.crf: name one where `by` is crf, and none elsewhere"
+            if isinstance(refinement, Thresholded) and not refinement.from_.endswith(".npz"):
+                yield f"refine.{name}.from: a threshold needs heat maps (.npz), not {refinement.from_}"

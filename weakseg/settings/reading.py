@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from weakseg.errors import UserError
 from weakseg.runtime import filled
 from weakseg.settings.params import Params
-from weakseg.settings.references import missing_files, unknown_names, wrong_roles
+from weakseg.settings.references import circles, missing_files, undeclared, unknown_names, wrong_roles
 from weakseg.settings.types import Section
 
 
@@ -62,7 +62,8 @@ def validated(content: Any, source: str) -> Params:
 def check_params(path: Path, root: Path = Path()) -> None:
     """Everything that is wrong with a params file, in one UserError: keys, values, names, and files that are not there."""
     content = _read_yaml(path)
-    problems = [f"  {problem}" for problem in (*wrong_roles(content), *missing_files(content, root))]
+    found = (*wrong_roles(content), *missing_files(content, root), *circles(content), *undeclared(content))
+    problems = [f"  {problem}" for problem in found]
     try:
         validated(content, str(path))
     except UserError as error:
@@ -117,8 +118,10 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 def _explain(item: Any) -> str:
     parts = [str(part) for part in item["loc"]]
-    if parts[:1] == ["losses"]:
-        del parts[2:3]  # pydantic names the variant of the loss here
+    if parts[:1] in (["losses"], ["refine"]):
+        del parts[2:3]  # pydantic names the variant of the loss or refinement here
+    if parts[:1] == ["train_classifier"] and parts[2:3] == ["loss"]:
+        del parts[3:4]
     key = ".".join(parts)
     if not key and item["type"] == "value_error":
         return f"  {item['ctx']['error']}"

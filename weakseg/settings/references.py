@@ -2,6 +2,7 @@
 Checked on the content of the file, not on the typed settings, so these mistakes are listed together with all others.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,35 @@ REFERENCES = (  # key (* is any entry), and the section that its value names an 
     ("make_guides.*.crf", "crf"),
     ("make_g1_guides.*.classifier", "train_classifier"),
     ("make_oracle_guides.crf", "crf"),
+    ("refine.*.crf", "crf"),
+    ("evaluate_supervision.net", "make_cams"),
+    ("evaluate_supervision.refined.*", "refine"),
     ("experiments.*.train.loss", "losses"),
     ("experiments.*.train.crf", "crf"),
     ("experiments.*.test.crf", "crf"),
     ("self_training.*.crf", "crf"),
     ("export_voc.experiments.*", "experiments"),
 )
-MADE = ("cues.npz", "seeds.zip", "oracle_guides.zip", "ground_truth.zip")  # below data/, whatever the settings
+MADE = ("cues.npz", "seeds.zip", "saliency.zip", "oracle_guides.zip", "ground_truth.zip")  # below data/, in any case
+BOXES, MASKS = "saliency boxes", "masks"  # what experiments say that learn from these
+ENTRIES_MAKE = (  # section, and the file below data/ that each of its entries makes
+    ("import_cues", "imported_cues/{}.npz"), ("import_saliency", "imported_saliency/{}.zip"),
+    ("import_proposals", "imported_proposals/{}.npz"), ("make_cams", "cams/{}.npz"),
+    ("make_guides", "guides/{}.zip"), ("make_g1_guides", "guides/{}.zip"), ("train_boundaries", "boundaries/{}.npz"),
+    ("refine", "refined/{}.zip"), ("refine", "refined/{}.npz"), ("self_training", "self/{}.zip"),
+)  # fmt: skip
+READ = (  # key that names a file below data/, and what such files are called
+    (
+        "experiments.*.train.supervision",
+        r"^(?!saliency|cams|boundaries|imported_saliency|imported_proposals|refined/.*npz)",
+    ),
+    ("make_guides.*.seeds", r"^(seeds|guides/.*|refined/.*)\.zip$"),
+    ("make_guides.*.saliency", r"^(imported_)?saliency"),
+    ("train_classifier.*.loss.saliency", r"^none$|^(imported_)?saliency"),
+    ("train_boundaries.*.labels", r"^(seeds|guides/.*|refined/.*)\.zip$"),
+    ("refine.*.from", r"^(seeds|guides/.*|refined/.*)\.zip$|^(cams|refined)/"),
+    ("refine.*.using", r"^none$|^boundaries/|^imported_proposals/"),
+)
 
 
 def unknown_names(content: Any) -> Iterator[str]:
@@ -54,15 +77,13 @@ def wrong_roles(content: Any) -> Iterator[str]:
 
 
 def missing_files(content: Any, root: Path) -> Iterator[str]:
-    """Files and folders that neither exist nor are made by a stage, one line each. root: the repository's folder."""
-    supervision = {*MADE, *(f"imported_cues/{name}.npz" for name in _entries(content, "import_cues"))}
-    supervision |= {
-        f"guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in _entries(content, part)
-    }
-    supervision |= {f"self/{name}.zip" for name in _entries(content, "self_training")}
-    for key, value in _values(content, ["experiments", "*", "train", "supervision"]):
-        if isinstance(value, str) and value not in supervision and not (root / "data" / value).is_file():
-            yield f"{key}: data/{value} is not there, and no stage makes it; there are {', '.join(sorted(supervision))}"
+    """Files and folders that are neither there nor made by a stage, a line each. root: the repository's folder."""
+    made = {*MADE, *(path.format(name) for section, path in ENTRIES_MAKE for name in _entries(content, section))}
+    for pattern, suffixes in READ:
+        for key, value in _values(content, pattern.split(".")):
+            if isinstance(value, str) and value not in made and not (root / "data" / value).is_file():
+                shown = ", ".join(sorted(path for path in made if re.search(suffixes, path)))
+                yield f"{key}: data/{value} is not there, and no stage makes it; there are {shown}"
     for key, value in _values(content, ["data", "root"]) + _values(content, ["saliency", "root"]):
         drawn = isinstance(value, str) and Path(value).parts[:2] == ("data", "toy")
         if isinstance(value, str) and not drawn and not (root / value).is_dir():
@@ -76,6 +97,79 @@ def missing_files(content: Any, root: Path) -> Iterator[str]:
     ):
         if isinstance(value, str) and not (root / value).is_file():
             yield f"{key}: {value}: no such file"
+    for section in ("import_saliency", "import_proposals"):
+        for key, value in _values(content, [section, "*", "from"]):
+            if isinstance(value, str) and not (root / value).exists():
+                yield f"{key}: {value}: no such file or folder"
+
+
+def circles(content: Any) -> Iterator[str]:
+    """Files below data/ that come from themselves, a line each."""
+    for section in ("refine", "make_guides", "train_boundaries"):
+        for name in _entries(content, section):
+            path = next(path for part, path in ENTRIES_MAKE if part == section).format(name)
+            if path in _reached(content, _origins(content, path)):
+                yield f"{section}.{name}: data/{path} comes from itself, by way of {', '.join(_origins(content, path))}"
+
+
+def undeclared(content: Any) -> Iterator[str]:
+    """Experiments that learn from more than tags and do not say so, a line each."""
+    for name in _entries(content, "experiments"):
+        keys = ("train.supervision", "beyond_tags")
+        used = [value for key in keys for _, value in _values(content, ["experiments", name, *key.split(".")])]
+        if len(used) == 2 and isinstance(used[0], str) and isinstance(used[1], list):
+            start = f"models/{_one(content, 'train_segmenter.start_from')}"
+            reached = _reached(content, [used[0], start])
+            if missing := sorted(
+                {_declared(content, path) for path in reached} - {""} - {str(item) for item in used[1]}
+            ):
+                yield f"experiments.{name}.beyond_tags: {used[0]} owes something to {', '.join(missing)}: name it"
+
+
+def _reached(content: Any, paths: list[str]) -> set[str]:
+    waiting, seen = list(paths), set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += _origins(content, path)
+    return seen
+
+
+def _origins(content: Any, path: str) -> list[str]:
+    """Files and classifiers that a file below data/ (or models/classifier/<name>) is made from, raw data apart."""
+    folder, _, name = path.rpartition("/")
+    name = name.partition(".")[0]
+    keys = {
+        "refined": (f"refine.{name}.from", f"refine.{name}.using"),
+        "boundaries": (f"train_boundaries.{name}.labels",),
+        "guides": (f"make_guides.{name}.seeds", f"make_guides.{name}.saliency"),
+        "self": (f"experiments.{name}.train.supervision",),
+        "models/classifier": (f"train_classifier.{name}.loss.saliency",),
+    }.get(folder, ())
+    found = [_one(content, key) for key in keys]
+    if name in _entries(content, "make_g1_guides") and folder == "guides":
+        found += ["saliency.zip", f"models/classifier/{_one(content, f'make_g1_guides.{name}.classifier')}"]
+    if folder == "cams":
+        found.append(f"models/classifier/{name}")
+    nets = {"seeds.zip": ("make_seeds.net",), "cues.npz": ("make_cues.foreground_net", "make_cues.background_net")}
+    found += [f"models/classifier/{_one(content, key)}" for key in nets.get(path, ())]
+    return [item for item in found if item not in ("", "none")]
+
+
+def _declared(content: Any, path: str) -> str:
+    """The supervision beyond tags that a file is, or "" for none."""
+    known = {"saliency.zip": BOXES, "ground_truth.zip": MASKS, "oracle_guides.zip": MASKS}
+    folder, _, file = path.partition("/")
+    section = folder.replace("imported_", "import_")
+    imported = section in ("import_saliency", "import_proposals")
+    return _one(content, f"{section}.{file.partition('.')[0]}.supervision") if imported else known.get(path, "")
+
+
+def _one(content: Any, key: str) -> str:
+    """The text at a dotted key; "" for anything else."""
+    found = [value for _, value in _values(content, key.split(".")) if isinstance(value, str)]
+    return found[0] if found else ""
 
 
 def _values(content: Any, parts: list[str], key: str = "") -> list[tuple[str, Any]]:

@@ -1,10 +1,21 @@
-"""Settings of dense CRFs and of what a segmenter learns from: cues, seeds and guides."""
+"""Settings of dense CRFs and of what a segmenter learns from: cues, seeds, guides and their refinements."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from weakseg.settings.types import CrfName, Fraction, Name, OpenFraction, RandomSeed, Section
+from weakseg.settings.types import (
+    CrfName,
+    Fraction,
+    LabelsBelow,
+    Name,
+    OpenFraction,
+    RandomSeed,
+    SaliencyBelow,
+    Section,
+    SourceBelow,
+    UsedBelow,
+)
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 Sigma = Annotated[float, Field(ge=0.01, le=10_000)]  # the lattice crashes on much narrower ones
@@ -82,8 +93,10 @@ class FusionBySeeds(Fusion):
 
 
 class MakeGuides(FusionBySeeds):
-    """Guides from saliency, by chance (G0, drawn from `random_seed`) or by seeds (G2)."""
+    """Guides from saliency, by chance (G0, drawn from `random_seed`) or by seeds (G2). Both are files below data/."""
 
+    seeds: LabelsBelow
+    saliency: SaliencyBelow
     rule: Literal["g0", "g2"]
     saliency_threshold: OpenFraction
     random_seed: RandomSeed
@@ -102,6 +115,67 @@ class MakeOracleGuides(FusionBySeeds):
 
 
 class EvaluateSupervision(Section):
-    """Which guides are compared with the ground truth, beside cues, seeds and the oracle."""
+    """Which guides and refinements are compared with the ground truth, beside cues, seeds and the oracle; `net` is the
+    seeds'."""
 
+    net: Name
     guides: list[Name]
+    refined: list[Name]
+
+
+class Refinement(Section):
+    """What refines what: `from` and `using` are files below data/; `using` is none where the method needs no other file."""
+
+    from_: Annotated[SourceBelow, Field(alias="from")]
+    using: UsedBelow
+    crf: CrfName
+
+
+class BoundaryWalk(Refinement):
+    """IRN's random walk (Ahn et al. 2019, §5.1) within the boundaries that `using` holds."""
+
+    by: Literal["boundary_walk"]
+    radius: Annotated[int, Field(ge=2, le=64)]
+    power: Annotated[int, Field(ge=1, le=100)]
+    doublings: Annotated[int, Field(ge=0, le=20)]
+    background: Fraction
+
+
+class PixelAdaptive(Refinement):
+    """PAR or PAMR on the photo at `scale`. Heat maps are labelled with the background at `foreground` and `background`."""
+
+    by: Literal["par", "pamr"]
+    rounds: Annotated[int, Field(ge=0, le=1000)]
+    dilations: Annotated[list[Annotated[int, Field(ge=1, le=256)]], Field(min_length=1)]
+    scale: Annotated[float, Field(gt=0, le=1)]
+    foreground: OpenFraction
+    background: OpenFraction
+
+
+class LabelCRF(Refinement):
+    """A dense CRF on label maps; of heat maps, IRN's confident labels (Ahn et al. 2019, §4.1)."""
+
+    by: Literal["crf"]
+    certainty: OpenFraction
+    foreground: OpenFraction
+    background: OpenFraction
+
+
+class Proposals(Refinement):
+    """Masks of another tool joined to pseudo-masks (SEPL, Chen et al. 2023). Heat maps are labelled at `background`."""
+
+    by: Literal["proposals"]
+    inside: Fraction
+    covering: Fraction
+    background: Fraction
+
+
+class Thresholded(Refinement):
+    """Heat maps labelled at a threshold of each one's own or of their common maximum, or at that of a wanted coverage."""
+
+    by: Literal["threshold"]
+    maximum: Literal["own", "common"]
+    foreground: Threshold
+
+
+Refine = Annotated[BoundaryWalk | PixelAdaptive | LabelCRF | Proposals | Thresholded, Field(discriminator="by")]

@@ -76,6 +76,15 @@ CrfName = Name | Literal["none"]
 # A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
 _PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
 FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
+# Files below data/ by what they hold: label maps (.zip), or heat maps too (.npz); saliency; what a refinement uses.
+_NAMED = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+LabelsBelow = Annotated[str, Field(pattern=rf"^(seeds|(guides|refined|imported)/{_NAMED})\.zip$")]
+SourceBelow = Annotated[
+    str, Field(pattern=rf"^((seeds|(guides|refined|imported)/{_NAMED})\.zip|(cams|refined)/{_NAMED}\.npz)$")
+]
+SaliencyBelow = Annotated[str, Field(pattern=rf"^(saliency|imported_saliency/{_NAMED})\.zip$")]
+UsedBelow = Annotated[str, Field(pattern=rf"^(none|(boundaries|imported_proposals)/{_NAMED}\.npz)$")]
+Declared = Annotated[str, Field(pattern=r"^[\w][\w .,+()/-]{0,79}$")]  # a few words for tables
 StartFrom = Annotated[str, Field(pattern=rf"^(pretrained|classifier)(/{_PLAIN_PART})+$", max_length=200)]
 # `geometry` is how a photo becomes a network's input, everywhere: `warp` makes the whole photo a square; `fit` brings its
 # longest side to the size and keeps its proportions; `pad` does that and fills up to a square by reflection; `crop` trains on a square

@@ -1,9 +1,7 @@
 from .cues import (
     background_cues as background_cues,
-    chosen_threshold as chosen_threshold,
     foreground_cues as foreground_cues,
     resolve_conflicts as resolve_conflicts,
-    threshold_for_coverage as threshold_for_coverage,
 )
 from .g1_task import G1Task as G1Task
 from .grabcut import GrabcutMask as GrabcutMask

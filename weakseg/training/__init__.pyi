@@ -1,4 +1,5 @@
 from .classification import (
+    EpsTerms as EpsTerms,
     classification_terms as classification_terms,
     mean_average_precision as mean_average_precision,
     scores as scores,

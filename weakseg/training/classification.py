@@ -1,6 +1,7 @@
 """The tag classifiers' loss, scores and average precision."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch.nn import functional
 from weakseg.errors import UserError
 from weakseg.files import Record, SaliencyRecord
 from weakseg.images import as_image_tensor, classifier_input, read_record
+from weakseg.losses import eps_saliency_loss
 from weakseg.runtime import pick_device
-from weakseg.settings import TrainClassifier
+from weakseg.settings import EpsLoss, TrainClassifier
 from weakseg.training.samples import multi_hot
 
 
@@ -22,6 +24,34 @@ def classification_terms(network: nn.Module, batch: dict[str, Any]) -> dict[str,
     scores = network(batch["images"]).float()
     loss = functional.binary_cross_entropy_with_logits(scores, batch["image_labels"].float(), reduction="none")
     return {"logistic": loss.sum(1).mean()}
+
+
+@dataclass(frozen=True)
+class EpsTerms:
+    """The logistic loss of the maps' means, and EPS' term of the maps and the photo's saliency (Lee et al. 2021, §3.3)."""
+
+    settings: EpsLoss
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {"logistic": 1.0, "saliency": self.settings.saliency_weight}
+
+    def __call__(self, network: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        maps = network(batch["images"]).float()
+        scores, tags = maps[:, 1:].mean((2, 3)), batch["image_labels"]
+        logistic = functional.binary_cross_entropy_with_logits(scores, tags.float(), reduction="none")
+        saliency = _sampled(batch["saliency"], maps.shape[2], maps.shape[3]).float() / 255
+        term = eps_saliency_loss(maps, saliency, tags, self.settings.threshold, self.settings.foreground_weight)
+        return {"logistic": logistic.sum(1).mean(), "saliency": term}
+
+
+def _sampled(maps: Tensor, height: int, width: int) -> Tensor:
+    """(B, H, W) at the pixels next to the cells of a grid from corner to corner, (B, height, width)."""
+    rows, columns = (
+        torch.linspace(0, side - 1, cells, device=maps.device).round().long()
+        for side, cells in zip(maps.shape[1:], (height, width), strict=True)
+    )
+    return maps[:, rows[:, None], columns]
 
 
 def scores(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from weakseg.crf import CRFParams, mean_field
 from weakseg.files import IGNORE_INDEX
 from weakseg.losses import (
+    balanced_cross_entropy,
     constrain_loss,
     cross_entropy_loss,
     decay_for_share,
@@ -18,7 +19,7 @@ from weakseg.losses import (
     with_2016_gradient,
 )
 from weakseg.runtime import average, launch
-from weakseg.settings import ConstrainTerm, Loss, SecLoss
+from weakseg.settings import BalancedLoss, ConstrainTerm, Loss, SecLoss
 from weakseg.training.sampling import STRIDE, Batch
 
 
@@ -35,6 +36,8 @@ def objective_of(loss: Loss, crf: CRFParams | None, num_classes: int, input_px: 
     boundary = BoundaryCRF(loss, crf, input_px) if crf is not None and loss.constrain_weight else None
     if isinstance(loss, SecLoss):
         return SecTerms(loss, num_classes, input_px, boundary)
+    if isinstance(loss, BalancedLoss):
+        return BalancedTerms(loss, boundary)
     return CrossEntropyTerms(loss.constrain_weight, boundary)
 
 
@@ -103,6 +106,32 @@ def sampled(targets: Tensor, height: int, width: int) -> Tensor:
         for own, wanted in zip(targets.shape[1:], (height, width), strict=True)
     )
     return targets[:, rows][:, :, columns]
+
+
+class BalancedTerms:
+    """Balanced cross-entropy with label smoothing (AMN: Lee, Kim & Shim, CVPR 2022, §3.1), and perhaps the constrain term.
+
+    The means over foreground and background are those of the whole batch, all processes' shares of it together.
+    """
+
+    def __init__(self, settings: BalancedLoss, crf: BoundaryCRF | None = None) -> None:
+        self.weights: Mapping[str, float] = {"balanced": 1.0, "constrain": settings.constrain_weight}
+        self.label_smoothing, self.crf = settings.label_smoothing, crf
+
+    def __call__(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits, targets = network(batch["images"]).float(), batch["targets"]
+        kinds = (targets > 0) & (targets != IGNORE_INDEX), targets == 0
+        terms = {"balanced": sum((self._share(logits, targets, kind) for kind in kinds), logits.new_zeros(()))}
+        if self.crf is not None:
+            terms["constrain"] = constrain_loss(floored_softmax(logits), self.crf.log_probs(batch["images"], logits))
+        return terms
+
+    def _share(self, logits: Tensor, targets: Tensor, kind: Tensor) -> Tensor:
+        """Half the mean over a kind's locations here, times this process's share of the kind."""
+        here = kind.sum().float()
+        only = torch.where(kind, targets, IGNORE_INDEX)
+        share = here / average(here).clamp(min=1 / launch.processes())
+        return share * balanced_cross_entropy(logits, only, IGNORE_INDEX, self.label_smoothing)
 
 
 class SecTerms:

@@ -38,13 +38,17 @@ def multi_hot(labels: tuple[int, ...], num_classes: int) -> npt.NDArray[np.bool_
 
 @dataclass(frozen=True)
 class ClassificationSamples:
-    """Photos and multi-hot tags for a classifier: SEC warps the whole photo, GS fits it into a square (SEC §6.1, GS table 6)."""
+    """Photos and multi-hot tags for a classifier: SEC warps the whole photo, GS fits it into a square (SEC §6.1, GS table 6).
+
+    With `saliency`, also the photo's, (S, S) uint8, cut and resized as the photo is.
+    """
 
     records: list[Record]
     num_classes: int
     input_px: int
     geometry: str
     augmentation: ClassifierAugmentation
+    saliency: ImageArchive | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -55,6 +59,8 @@ class ClassificationSamples:
     def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         record, augmentation = self.records[index], self.augmentation
         image = read_record(record)
+        if self.saliency is not None:  # as a fourth channel, which goes wherever the photo goes
+            image = np.dstack([image, read_picture(self.saliency, record)])
         image = crop_borders(image, augmentation.crop_borders_fraction, rng)
         geometry = self.geometry
         if augmentation.crop_area is not None:
@@ -63,9 +69,11 @@ class ClassificationSamples:
         image = classifier_input(image, self.input_px, geometry)
         if augmentation.flip and rng.random() < 0.5:
             image = flip(image)
-        image = jitter_colours(image, augmentation.colour_jitter, rng)
+        salient = {"saliency": as_map_tensor(image[..., 3])} if self.saliency is not None else {}
+        image = jitter_colours(image[..., :3], augmentation.colour_jitter, rng)
         labels = multi_hot(record.labels, self.num_classes)
-        return {"images": as_image_tensor(image), "image_labels": as_map_tensor(labels), "image_id": record.image_id}
+        found = {"images": as_image_tensor(image), "image_labels": as_map_tensor(labels), "image_id": record.image_id}
+        return found | salient
 
 
 @dataclass(frozen=True)

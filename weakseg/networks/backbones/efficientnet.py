@@ -56,6 +56,7 @@ STAGES = {
     "efficientnet_lite2": _stages(DEEPER, (16, 24, 48, 88, 120, 208, 352)),
 }
 STRIDE8_STAGE = 2
+LEVELS = (0, 1, 2, 4, 6)  # the last stages before each stride, and the last of all
 
 
 class EfficientNetLite(Backbone):
@@ -68,7 +69,7 @@ class EfficientNetLite(Backbone):
 
     def __init__(self, name: str = "efficientnet_lite0", output_stride: int = 16, dilate: bool = True) -> None:
         super().__init__()
-        stages = STAGES[name]
+        self.name, stages = name, STAGES[name]
         self.channels, self.low_channels = stages[-1].channels, stages[STRIDE8_STAGE].channels
         self.normalization = Normalization("efficientnet_lite")
         self.stem = nn.Conv2d(3, 32, 3, 2, 1)
@@ -100,6 +101,21 @@ class EfficientNetLite(Backbone):
         for stage in self.stages[STRIDE8_STAGE + 1 :]:
             low = stage(low)
         return low
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Of the stages at strides 2, 4, 8, 16, and the last."""
+        return tuple(STAGES[self.name][number].channels for number in LEVELS)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The features of these stages, finest first."""
+        x = functional.relu6(self.stem(self.normalization(images).contiguous(memory_format=torch.channels_last)))
+        found = []
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in LEVELS:
+                found.append(x)
+        return found
 
     def embedding(self, high: Tensor) -> Tensor:
         """(B, channels, h, w) → (B, 1280, h, w): ImageNet's last layer before the average, for classifiers."""

@@ -65,6 +65,16 @@ class ResNet101Backbone(Backbone):
         x = net.maxpool(net.relu(net.bn1(net.conv1(self.normalization(images)))))
         return net.layer2(net.layer1(x))  # type: ignore[no-any-return]
 
+    level_channels = (64, 256, 512, 1024, 2048)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The features of conv1 (behind its pool) and of layer1 to layer4, as IRN takes them (Ahn et al. 2019, §4.2)."""
+        net = self.trunk
+        found = [net.maxpool(net.relu(net.bn1(net.conv1(self.normalization(images)))))]
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            found.append(layer(found[-1]))
+        return found
+
     def from_low(self, low: Tensor) -> Tensor:
         """The features at the output stride, computed from those at stride 8."""
         return self.trunk.layer4(self.trunk.layer3(low))  # type: ignore[no-any-return]

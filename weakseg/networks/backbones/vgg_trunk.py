@@ -90,3 +90,15 @@ class VGG16Backbone(VGGTrunk, Backbone):
         strides = {1: 2, 2: 2, 3: 2, 4: output_stride // 8}
         pools = {block: caffe_pool(3, stride) for block, stride in strides.items()}
         super().__init__(vgg_layers(pools, conv5_dilation=2 if dilate and output_stride == 8 else 1), normalization)
+
+    level_channels = tuple(channels for _, channels in BLOCKS)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """What relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 give."""
+        last = {f"relu{block}_{repeats}" for block, (repeats, _) in enumerate(BLOCKS, start=1)}
+        x, found = self.normalization(images), []
+        for name, layer in self.layers.named_children():
+            x = layer(x)
+            if name in last:
+                found.append(x)
+        return found

@@ -7,7 +7,7 @@ then as text nodes. A content security policy forbids every request and every sc
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from weakseg.files import IGNORE_INDEX, Record
 from weakseg.report.colours import Palette, class_palette
 from weakseg.report.page.assets import environment, script, script_hash, style
 from weakseg.report.page.gallery import Gallery, ImageIous, choose_gallery, gallery_cards
-from weakseg.report.page.results import class_table, quality_table, results_table, seeder_table
+from weakseg.report.page.results import class_table, pseudo_mask_table, quality_table, results_table, seeder_table
 from weakseg.report.page.series import confusion_series, curve_series, iou_series
 from weakseg.report.pictures import Views
 from weakseg.report.sources import Published
@@ -28,7 +28,7 @@ Curves = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows. `cues` and `guides` are the metrics files as they stand; the chart is PNG bytes.
+    """What the page shows. `cues`, `guides` and `pseudo_masks` are the metrics files as they stand; the chart is PNG bytes.
 
     curves, validation: by run, columns with `step` among them. confusions: by experiment, `crf` or `raw` and counts.
     """
@@ -51,6 +51,7 @@ class Page:
     num_train: int
     published: Published
     undecided: str = ""
+    pseudo_masks: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
@@ -68,7 +69,7 @@ def render_page(page: Page, make_views: Callable[[int], Views]) -> str:
         ignored_colour=css_colour(palette, IGNORE_INDEX), experiments=page.experiments,
         results=results_table(page.summary, page.metrics, page.published, page.undecided),
         iou_by_class=class_table(page.metrics, page.class_names, colours),
-        quality=quality_table(page.cues, page.guides), seeders=seeder_table(page.seeders),
+        quality=quality_table(page.cues, page.guides), pseudo_masks=pseudo_mask_table(page.pseudo_masks), seeders=seeder_table(page.seeders),
         curves=page.curves, validation=page.validation, confusions=page.confusions,
         compared=len(page.metrics) > 1, seeder_chart=png_uri(page.seeder_chart),
     )  # fmt: skip

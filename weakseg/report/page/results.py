@@ -53,10 +53,12 @@ def results_table(
 
     undecided: what `undecided_pairs` says, for the note below the table.
     """
-    if not any(value is not None for values in summary.values() for value in values.values()):
+    if not any(values.get(key) is not None for values in summary.values() for key in ("miou", "miou_crf")):
         return None
     paper = ["paper"] if published else []
     head = ["experiment", "mIoU %", *paper, "with CRF %", *paper, "% of full", *paper, "pixel acc. %", "foreground %"]
+    declared = any("beyond_tags" in values for values in summary.values())
+    head += ["beyond tags"] if declared else []
     rows = []
     for name, values in summary.items():
         printed = [*published.get(name, (None, None)), published_percent_of_full(published, name)]
@@ -64,7 +66,8 @@ def results_table(
         for key, beside in zip(("miou", "miou_crf", "percent_of_full"), printed, strict=True):
             cells += [with_spread(values, key), *([Cell(number(beside), "paper")] if published else [])]
         own = with_sd_keys(metrics.get(name, {}))
-        rows.append([*cells, *(with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction"))])
+        cells += [with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction")]
+        rows.append([*cells, *([values.get("beyond_tags") or "–"] if declared else [])])
     note = "% of full: the better of the two mIoUs over the better of the fully supervised bound's."
     if published:
         note += (
@@ -126,6 +129,27 @@ def quality_table(cues: Mapping[str, Any], guides: Mapping[str, Any]) -> Table |
         "foreground (fg) averaged over the classes."
     )
     return Table("Quality of cues, seeds and guides", *_without_empty_columns(head, rows), note)
+
+
+def pseudo_mask_table(content: Mapping[str, Any]) -> Table | None:
+    """`metrics/supervision.json`: one row for the cues, the seeds, each guide and each refinement."""
+    measured, best = content.get("pseudo_masks") or {}, content.get("best_threshold_by_masks") or {}
+    if not measured:
+        return None
+    rows = []
+    for name, values in measured.items():
+        chosen = best.get(name) or {}
+        numbers = [number(values.get(key)) for key in ("miou", "miou_labelled")]
+        rows.append([name, *numbers, number(chosen.get("miou")), number(chosen.get("threshold"), 2)])
+    head = ["", "mIoU %", "of labelled pixels %", "by masks: best mIoU %", "by masks: threshold"]
+    if not any(values.get("images_with_ground_truth") for values in measured.values()):
+        return Table("Pseudo-masks", [""], [[row[0]] for row in rows], "No training photo has a mask to compare with.")
+    note = (
+        "Against the masks of the training photos. Every pixel counts, an unlabelled one as background; then the labelled "
+        "pixels alone. By masks, for comparison only: the background threshold on the maps that agrees best with the "
+        "masks, as many papers choose theirs; nothing here is made with it."
+    )
+    return Table("Pseudo-masks", *_without_empty_columns(head, rows), note)
 
 
 def _without_empty_columns(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
