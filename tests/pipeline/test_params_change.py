@@ -28,12 +28,12 @@ def of(stage: str, *names: str) -> set[str]:
 
 
 CLASSIFIERS = ("classifier", "seeder")
-BY_MASKS = ("guided", "seeds", "full")  # experiments of the loss cross_entropy, and of the CRF deeplab at test time
+BY_MASKS = ("guided", "seeds", "tags_only", "best", "full")  # experiments of the loss cross_entropy, and of the CRF deeplab at test time
 REPORTED = {"summarize", "report"}  # which list all experiments
 
 EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begins with; {name} is what stands there
     "random_seed": {
-        *of("train_classifier", *CLASSIFIERS), "train_saliency", *of("train_segmenter", *EXPERIMENTS),
+        *of("train_classifier", *CLASSIFIERS), "train_saliency", "train_boundaries@irn", *of("train_segmenter", *EXPERIMENTS),
         *of("evaluate", *EXPERIMENTS),
     },
     "random_seeds": of("evaluate", *EXPERIMENTS).union(
@@ -46,13 +46,19 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
     "saliency": {"prepare_saliency"},
     "crf.sec": of("train_segmenter", "sec") | of("write_test_rule", "sec") | of("postprocess", "sec"),
     "crf.deeplab": {
-        "make_guides@g2", "make_oracle_guides", *of("write_test_rule", *BY_MASKS), *of("postprocess", *BY_MASKS),
+        "make_guides@g2", "make_guides@walked", "make_oracle_guides", *of("write_test_rule", *BY_MASKS), *of("postprocess", *BY_MASKS),
     },
+    "crf.irn_labels": {"refine@confident"},
     "train_classifier.{name}": {"train_classifier@{name}"},
     "make_cams.classifier": {"make_cams@classifier"},
     "make_cams.seeder": {"make_cams@seeder", "evaluate_seeds"},
     "make_cues": {"make_cues"},
     "import_cues": {"import_cues@sec_authors"},
+    "import_saliency": {"import_saliency@isnet"},
+    "import_proposals": {"import_proposals@sam"},
+    "train_boundaries.{name}": {"train_boundaries@{name}"},
+    "predict_boundaries": {"predict_boundaries@irn"},
+    "refine.{name}": {"refine@{name}"},
     "make_seeds": {"make_seeds"},
     "evaluate_seeds": {"evaluate_seeds"},
     "select_saliency_photos": {"select_saliency_photos"},
@@ -66,7 +72,9 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
     "evaluate_supervision": {"evaluate_supervision"},
     "train_segmenter": of("train_segmenter", *EXPERIMENTS),
     "losses.sec": {"train_segmenter@sec"},
+    "losses.balanced": set(),  # which rows use
     "losses.cross_entropy": of("train_segmenter", *BY_MASKS),
+    "experiments.{name}.beyond_tags": REPORTED,
     "experiments.{name}.train": {"train_segmenter@{name}", *REPORTED},
     "experiments.{name}.train.geometry": {  # how a photo is seen at test time, too
         "train_segmenter@{name}", "write_test_rule@{name}", "postprocess@{name}", *REPORTED,
@@ -80,10 +88,18 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
 }  # fmt: skip
 
 G1 = {"unresolved": "ignore", "saliency_threshold": 0.5, "min_saliency_fraction": 0.01, "classifier": "seeder", "require_positive": False}  # fmt: skip
+ISNET = {"from": "a.onnx", "supervision": "masks", "input_px": 64, "mean": [0.5] * 3, "std": [1.0] * 3}
 OTHER: dict[str, Any] = {  # another value, where the type alone does not say one; numbers and truth values have rules
     "data.format": "folder", "data.root": "data/photos", "saliency.root": "data/ecssd", "saliency.boxes": "other.txt",
     "saliency.image_list": "some.txt", "saliency.exclude": "some.txt", "data.*_list": "other", "data.labels_file": "labels.csv",
     "data.classes": ["cat"], "import_cues": {"sec_authors": {"cues": "a.pkl", "image_list": "a.txt"}},
+    "import_saliency": {"isnet": ISNET}, "import_proposals": {"sam": {"from": "a", "supervision": "SAM masks"}},
+    "*.loss.kind": "other", "*.loss.saliency": "saliency.zip", "train_boundaries.*.labels": "seeds.zip", "predict_boundaries.input_px": 97,
+    "refine.*.from": "cams/classifier.npz", "refine.*.using": "boundaries/other.npz", "refine.*.by": "other", "refine.*.crf": "sec",
+    "refine.*.dilations": [1, 2], "make_guides.g2.seeds": "refined/walk.zip", "make_guides.walked.seeds": "seeds.zip",
+    "make_guides.*.saliency": "imported_saliency/isnet.zip", "evaluate_supervision.net": "classifier", "evaluate_supervision.refined": [],
+    "experiments.*.beyond_tags": ["more"], "make_guides.walked.crf": "sec",
+    "train_boundaries.*.optimizer": "adamw",
     "make_g1_guides": {"g1": G1}, "random_seeds": [1], "self_training": {"sec": {"crf": "none", "min_probability": 0.5}}, "export_voc.experiments": ["sec"],
     "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "train_classifier.classifier.vgg16.fc_channels": 1024, "*.vgg16.fc_channels": 4096,
     "train_classifier.*.geometry": "warp", "*.crop_area": [0.5, 1.0], "*.optimizer": "sgd", "*.schedule.kind": "step",
@@ -104,7 +120,7 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
 REFUSED = {  # where settings must fit together: another key has to change too, which is here by itself
     "train_saliency.training.sampling",
     "train_classifier.*.geometry", "make_cams.classifier.gradient_scales",
-    "train_classifier.seeder.backbone", "train_segmenter.backbone", "losses.*.kind", "losses.cross_entropy.constrain_weight",
+    "train_classifier.seeder.backbone", "train_segmenter.backbone", "losses.*.kind", "*.loss.kind", "*.loss.saliency", "refine.*.by", "refine.confident.using", "refine.par.using", "refine.walk.crf", "refine.par.crf", "losses.cross_entropy.constrain_weight",
     *(f"experiments.{name}.train.{key}" for name in BY_MASKS for key in ("loss", "geometry")), "export_voc.experiments",
 }  # fmt: skip
 UNCHANGEABLE = {"crf.none"}  # is null
@@ -220,7 +236,7 @@ def begins(key: str, listed: str) -> bool:
 
 def stage_was_there(stage: str, key: str) -> bool:
     """Not before a section had its first entry; and data.root is a path of pack_masks, not a setting."""
-    new = ("import_cues", "make_g1_guides", "self_training", "export_voc.experiments")
+    new = ("import_cues", "import_saliency", "import_proposals", "make_g1_guides", "self_training", "export_voc.experiments")
     return (
         key not in new
         and "_repeat@" not in stage

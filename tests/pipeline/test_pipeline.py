@@ -120,16 +120,18 @@ def test_the_summary_compares_the_better_of_two_with_the_bounds_better_of_two(pr
     assert list(summary) == list(EXPERIMENTS)
     bound = max(metrics["full"]["miou"], metrics["full"]["miou_crf"])
     for name, row in summary.items():
-        assert row.keys() == {"miou", "miou_crf", "percent_of_full", "bound_miou"} and row["bound_miou"] == bound
+        assert row.keys() == {"miou", "miou_crf", "percent_of_full", "bound_miou", "beyond_tags"}
+        assert row["bound_miou"] == bound
         assert (row["miou"], row["miou_crf"]) == (metrics[name]["miou"], metrics[name]["miou_crf"])
         better = max(metrics[name]["miou"], metrics[name]["miou_crf"])
         assert math.isclose(row["percent_of_full"], 100 * better / bound, abs_tol=0.2)
     assert summary["full"]["percent_of_full"] == 100
+    assert [summary[name]["beyond_tags"] for name in ("sec", "best", "full")] == ["", "saliency boxes", "masks"]
 
 
 def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> None:
     guides = pristine.json("metrics/guides.json")
-    assert guides.keys() == {"seeds", "g2", "oracle"}
+    assert guides.keys() == {"seeds", "g2", "walked", "oracle"}
     for content in (pristine.json("metrics/cues.json"), *guides.values()):
         assert content["coverage"].keys() == {"foreground", "background", "unlabelled"}
         assert math.isclose(sum(content["coverage"].values()), 100, abs_tol=2e-2)
