@@ -29,7 +29,7 @@ def decoded(counts: str | Sequence[int], height: int, width: int) -> Mask:
                [1, 0]])
     """
     runs = _numbers(counts) if isinstance(counts, str) else [*counts]
-    if not all(isinstance(run, int) and 0 <= run <= height * width for run in runs) or sum(runs) != height * width:
+    if not all(type(run) is int and 0 <= run <= height * width for run in runs) or sum(runs) != height * width:
         raise ValueError(f"run lengths do not fill {width}x{height} px")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
