@@ -28,7 +28,13 @@ def of(stage: str, *names: str) -> set[str]:
 
 
 CLASSIFIERS = ("classifier", "seeder")
-BY_MASKS = ("guided", "seeds", "tags_only", "best", "full")  # experiments of the loss cross_entropy, and of the CRF deeplab at test time
+BY_MASKS = (
+    "guided",
+    "seeds",
+    "tags_only",
+    "best",
+    "full",
+)  # experiments of the loss cross_entropy, and of the CRF deeplab at test time
 REPORTED = {"summarize", "report"}  # which list all experiments
 
 EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begins with; {name} is what stands there
@@ -236,7 +242,14 @@ def begins(key: str, listed: str) -> bool:
 
 def stage_was_there(stage: str, key: str) -> bool:
     """Not before a section had its first entry; and data.root is a path of pack_masks, not a setting."""
-    new = ("import_cues", "import_saliency", "import_proposals", "make_g1_guides", "self_training", "export_voc.experiments")
+    new = (
+        "import_cues",
+        "import_saliency",
+        "import_proposals",
+        "make_g1_guides",
+        "self_training",
+        "export_voc.experiments",
+    )
     return (
         key not in new
         and "_repeat@" not in stage
