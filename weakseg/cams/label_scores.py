@@ -16,7 +16,7 @@ from weakseg.images import upsample_aligned
 MIN_SCORE = 1e-5  # of a unary probability: as at test time
 
 
-def label_scores(
+def scores_of_labels(
     cams: npt.NDArray[np.floating], labels: Sequence[int] | npt.NDArray[np.integer], height: int, width: int
 ) -> tuple[LabelMap, Maps]:
     """Every label's score at every pixel: cams (L, h, w), labels (L,) class ids → (L,) uint8 and (L, H, W) float32.
@@ -42,9 +42,9 @@ def seed_scores(
 ) -> tuple[LabelMap, Maps]:
     """The best label and its score at every pixel, before any threshold: (H, W) uint8 and (H, W) float32.
 
-    Maps as of `label_scores`; ties go to the first label. Without labels everything is class 0 with score 0.
+    Maps as of `scores_of_labels`; ties go to the first label. Without labels everything is class 0 with score 0.
     """
-    ids, scores = label_scores(cams, labels, height, width)
+    ids, scores = scores_of_labels(cams, labels, height, width)
     if not ids.size:
         return np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
     return ids[scores.argmax(axis=0)], scores.max(axis=0)
@@ -64,7 +64,7 @@ def refined_scores(
     a threshold can be swept over it. Without labels everything is class 0 with score 0.
     """
     height, width = image.shape[:2]
-    ids, scores = label_scores(cams, labels, height, width)
+    ids, scores = scores_of_labels(cams, labels, height, width)
     if not ids.size:
         return np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
     unary = np.concatenate([scores, np.full((1, height, width), background_score, np.float32)])

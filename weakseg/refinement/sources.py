@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weakseg.arrays import LabelMap, Maps
-from weakseg.cams import label_scores
+from weakseg.cams import scores_of_labels
 from weakseg.files import IGNORE_INDEX, ArrayArchive, ImageArchive, Record, read_cams, read_picture
 from weakseg.images import resize_nearest
 
@@ -45,7 +45,7 @@ class Source:
     def maps(self, record: Record, height: int, width: int) -> Maps:
         """(L, height, width) in [0, 1]: heat maps, each over its maximum, or 1 where the label map has the tag."""
         if self.has_maps:
-            return label_scores(self.heat_maps(record), record.labels, height, width)[1]
+            return scores_of_labels(self.heat_maps(record), record.labels, height, width)[1]
         return indicators(self.labels(record), record.labels, height, width)
 
 
