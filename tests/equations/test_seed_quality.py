@@ -142,7 +142,7 @@ def test_mean_masks_by_hand(tmp_path: Path) -> None:
     }
     masks["c"] = np.kron(masks["a"], np.ones((2, 2), np.uint8))  # another size
     write_images(tmp_path / "truth.zip", ((name, label_image(mask)) for name, mask in masks.items()))
-    records = [Record(name, "train", "", "", 1, 1, (2,), "") for name in masks]
+    records = [Record(name, "train", "", "", *reversed(mask.shape), (2,), "") for name, mask in masks.items()]
     means = seed_quality.mean_masks(records[:2], ImageArchive(tmp_path / "truth.zip"), 4)
     assert means.shape == (3, side, side)
     np.testing.assert_allclose(means[1][0], np.where(columns[0] < 20, 1, np.where(columns[0] < 40, 0.5, 0)), atol=1e-6)

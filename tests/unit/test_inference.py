@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weakseg.files.archives import ArrayArchive, write_arrays
+from weakseg.files.manifest import Record
 from weakseg.files.maps import map_arrays
 from weakseg.inference.grids import PROB_FLOOR, GridScores, full_size, label_mask, read_grid
 from weakseg.inference.predict import predict_grids
@@ -162,6 +163,6 @@ def test_written_scores_are_read_back(tmp_path: Path) -> None:
     scores = np.array([[[0.5, -1.0]], [[-2.0, 0.25]]], np.float32)
     entries = [*map_arrays("a", np.arange(2), scores), ("a/extent", np.array([97, 113], np.uint16))]
     write_arrays(tmp_path / "scores.npz", entries)
-    grid = read_grid(ArrayArchive(tmp_path / "scores.npz"), "a")
+    grid = read_grid(ArrayArchive(tmp_path / "scores.npz"), Record("a", "val", "", "", 113, 97, (), ""))
     assert grid.extent == (97, 113)
     np.testing.assert_array_equal(grid.scores, scores)

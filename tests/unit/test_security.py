@@ -1,6 +1,7 @@
 """Nobody is let in: no way to run code from data in the source, none through a shared cache, and pinned packages."""
 
 import ast
+import hashlib
 import json
 import os
 import pickle
@@ -177,7 +178,7 @@ LIES = {
 def test_safetensors_with_a_lying_header_are_refused(tmp_path: Path, lie: str) -> None:
     (tmp_path / saved.WEIGHTS).write_bytes(LIES[lie])
     with pytest.raises(UserError, match=rf"{re.escape(saved.WEIGHTS)}: damaged weights file"):
-        saved.read_weights(tmp_path)
+        saved.read_weights(tmp_path, hashlib.sha256(LIES[lie]).hexdigest())
 
 
 @pytest.mark.parametrize("kind", ["cams.npz", "grey.zip", "model", "weights.pth", "checkpoint.pt"])
@@ -194,9 +195,9 @@ def test_a_poisoned_artifact_is_refused_and_runs_nothing(tmp_path: Path, kind: s
             ImageArchive(path)["a"]
     elif kind == "model":
         path.mkdir()
-        (path / saved.WEIGHTS).write_bytes(saved_by_torch({"a": proof}))
+        (path / saved.WEIGHTS).write_bytes(content := saved_by_torch({"a": proof}))
         with pytest.raises(UserError, match="model"):
-            saved.read_weights(path)
+            saved.read_weights(path, hashlib.sha256(content).hexdigest())
     elif kind == "weights.pth":
         path.write_bytes(saved_by_torch({"a": proof}))
         with pytest.raises(UserError, match=r"weights\.pth"):

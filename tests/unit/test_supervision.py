@@ -1,5 +1,6 @@
 """Training samples: photos and targets stay aligned. A photo's colours tell its classes, so a shift shows."""
 
+import hashlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from weakseg.errors import UserError
 from weakseg.files.archives import ArrayArchive, ImageArchive, write_arrays, write_images
 from weakseg.files.label_masks import IGNORE_INDEX, label_image
-from weakseg.files.manifest import Record
+from weakseg.files.manifest import Record, SaliencyRecord
 from weakseg.files.maps import check_complete, cue_arrays, open_archive, read_target
 from weakseg.images.transforms import classifier_input
 from weakseg.settings.networks import ClassifierAugmentation, SaliencyAugmentation, SegmenterAugmentation
@@ -94,7 +95,7 @@ def test_read_target_of_cues(tmp_path: Path) -> None:
     write_arrays(tmp_path / "cues.npz", cue_arrays("a", found))
     archive = open_archive(tmp_path / "cues.npz")
     assert isinstance(archive, ArrayArchive)
-    target = read_target(archive, "a")
+    target = read_target(archive, Record("a", "train", "", "", 3, 2, (), ""), 4)
     assert target.dtype == np.uint8
     assert target.tolist() == [[0, 2, 255], [1, 255, 3]]
 
@@ -105,7 +106,8 @@ def test_read_target_of_label_maps(tmp_path: Path) -> None:
     archive = open_archive(tmp_path / "masks.zip")
     assert isinstance(archive, ImageArchive)
     for image_id in ("a", "b"):
-        np.testing.assert_array_equal(read_target(archive, image_id), labels)
+        record = Record(image_id, "train", "", "", 3, 2, (), "")
+        np.testing.assert_array_equal(read_target(archive, record, 21), labels)
 
 
 def test_check_complete_lists_what_is_missing(records: list[Record], masks: ImageArchive, cues: ArrayArchive) -> None:
@@ -222,7 +224,7 @@ def test_cues_lie_on_the_photo(records: list[Record], cues: ArrayArchive, geomet
 
 def test_cues_on_the_networks_own_grid_are_taken_as_they_are(records: list[Record], cues: ArrayArchive) -> None:
     plain = segmentation(records, cues, "warp", input_px=193).sample(0, np.random.default_rng(0))
-    target = read_target(cues, "wide")
+    target = read_target(cues, records[0], 5)
     np.testing.assert_array_equal(plain["targets"], target)
     assert (target[:, :3] == IGNORE_INDEX).all()
     assert (target[:, 3:] != IGNORE_INDEX).all()
@@ -301,24 +303,26 @@ def test_colour_jitter_leaves_the_target_alone(records: list[Record], masks: Ima
 
 
 @pytest.fixture(scope="module")
-def salient(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], ImageArchive]:
+def salient(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[SaliencyRecord], ImageArchive]:
     """Photos of class 3's colour on class 0's, and masks of 0 and 1."""
-    folder, paths, masks = tmp_path_factory.mktemp("salient"), {}, []
+    folder, records, masks = tmp_path_factory.mktemp("salient"), [], []
     for image_id, (height, width) in SIZES.items():
         mask = (class_map(height, width) >= 3).astype(np.uint8)
         Image.fromarray(COLOURS[mask * 3]).save(folder / f"{image_id}.png")
-        paths[image_id] = str(folder / f"{image_id}.png")
+        path = folder / f"{image_id}.png"
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        records.append(SaliencyRecord(image_id, str(path), "", width, height, 0, 0, width, height, sha256))
         masks.append((image_id, Image.fromarray(mask)))
     write_images(folder / "masks.zip", masks)
-    return paths, ImageArchive(folder / "masks.zip")
+    return records, ImageArchive(folder / "masks.zip")
 
 
-def saliency(salient: tuple[dict[str, str], ImageArchive], **changes: object) -> SaliencySamples:
+def saliency(salient: tuple[list[SaliencyRecord], ImageArchive], **changes: object) -> SaliencySamples:
     values = {"scales": [0.7, 1.4], "colour_jitter": 0.0, "flip": True, **changes}
     return SaliencySamples(*salient, 97, SaliencyAugmentation.model_validate(values), 8)
 
 
-def test_grabcut_masks_lie_on_the_photo(salient: tuple[dict[str, str], ImageArchive]) -> None:
+def test_grabcut_masks_lie_on_the_photo(salient: tuple[list[SaliencyRecord], ImageArchive]) -> None:
     samples = saliency(salient)
     assert len(samples) == 3
     for index, image_id in enumerate(SIZES):
@@ -335,14 +339,16 @@ def test_grabcut_masks_lie_on_the_photo(salient: tuple[dict[str, str], ImageArch
             assert set(target[compared]) == {0, 1}
 
 
-def test_the_longest_side_comes_to_the_input_times_the_scale(salient: tuple[dict[str, str], ImageArchive]) -> None:
+def test_the_longest_side_comes_to_the_input_times_the_scale(
+    salient: tuple[list[SaliencyRecord], ImageArchive],
+) -> None:
     sample = saliency(salient, scales=[1.0, 1.0], flip=False).sample(0, np.random.default_rng(0))
     known = sample["targets"] != IGNORE_INDEX  # 96 × 160 px become 58 × 97
     assert known[:8].all()
     assert not known[8:].any()
 
 
-def test_saliency_samples_follow_the_generator(salient: tuple[dict[str, str], ImageArchive]) -> None:
+def test_saliency_samples_follow_the_generator(salient: tuple[list[SaliencyRecord], ImageArchive]) -> None:
     samples = saliency(salient, colour_jitter=0.2)
     first, again, other = (samples.sample(0, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert same(first, again)

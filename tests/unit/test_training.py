@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -786,10 +786,11 @@ def main(folder: Path, optimizer_name: str, stop_at: str) -> None:
             stand_still(folder)
         return loss_terms(network, batch)
 
-    def stopping_save(content: object, path: Path) -> None:
-        save(content, path)
+    def stopping_save(content: object, file: BinaryIO) -> None:
+        save(content, file)
         if f"save-{next(save_calls) + 1}" == stop_at:
-            os.truncate(path, path.stat().st_size // 2)
+            file.truncate(file.tell() // 2)
+            file.flush()
             stand_still(folder)
 
     torch.save = stopping_save

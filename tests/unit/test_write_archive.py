@@ -5,7 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from weakseg.errors import UserError
 from weakseg.files.archives import write_arrays, write_images
 from weakseg.files.label_masks import label_image
 from weakseg.files.manifest import Record
+from weakseg.runtime import identity
 
 REPO = Path(__file__).resolve().parents[2]
 COUNT = 12
@@ -102,8 +103,14 @@ def parts(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "half").glob("*"))
 
 
+def own_code() -> Iterator[Path]:
+    """The code that a partial result depends on, whatever other tests have imported."""
+    yield from sorted((REPO / "weakseg" / "batch").glob("*.py"))
+
+
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "code_in_use", own_code)
     made.clear()
     monkeypatch.setenv("WEAKSEG_DEVICE", "cpu")
     monkeypatch.setenv("WEAKSEG_WORKERS", "1")
@@ -557,4 +564,5 @@ def test_half_done_on_a_cpu_it_does_not_go_on_on_a_gpu(tmp_path: Path, monkeypat
 
 
 if __name__ == "__main__":
+    identity.code_in_use = own_code
     write(Path(sys.argv[1]), sys.argv[2], Noise(sys.argv[3], kill=True))
