@@ -51,9 +51,7 @@ def validated(content: Any, source: str) -> Params:
     try:
         params = Params.model_validate(content)
     except ValidationError as error:
-        told = [*map(_explain, error.errors())]
-        keys = {line.partition(": ")[0] for line in told}  # what is no name at all is not told as an unknown one too
-        problems = [*told, *(line for line in problems if line.partition(": ")[0] not in keys)]
+        problems = [*map(_explain, error.errors()), *problems]
     if problems:
         raise UserError(f"{source}:\n" + "\n".join(problems))
     return params

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from weakseg.settings.types import NAME
+
 REFERENCES = (  # key (* is any entry), and the section that its value names an entry of
     ("make_cues.foreground_net", "make_cams"),
     ("make_cues.background_net", "make_cams"),
@@ -53,7 +55,7 @@ def unknown_names(content: Any) -> Iterator[str]:
     """References to entries that do not exist, one line each; the content may be wrong in other ways, too."""
     for pattern, section in REFERENCES:
         for key, value in _values(content, pattern.split(".")):
-            if isinstance(value, str) and value not in _entries(content, section):
+            if _is_name(value) and value not in _entries(content, section):
                 yield f"{key}: there is no {section}.{value}"
     for name in _entries(content, "make_cams"):
         if name not in _entries(content, "train_classifier"):
@@ -63,8 +65,13 @@ def unknown_names(content: Any) -> Iterator[str]:
             yield f"self_training.{name}: there is no experiments.{name}"
     for key, start in _values(content, ["train_segmenter", "start_from"]):
         folder, _, name = str(start).partition("/")
-        if folder == "classifier" and name not in _entries(content, "train_classifier"):
+        if folder == "classifier" and _is_name(name) and name not in _entries(content, "train_classifier"):
             yield f"{key}: there is no train_classifier.{name}"
+
+
+def _is_name(value: Any) -> bool:
+    """Any other value is told of by the settings' types."""
+    return isinstance(value, str) and re.fullmatch(NAME, value) is not None
 
 
 def wrong_roles(content: Any) -> Iterator[str]:

@@ -71,7 +71,8 @@ def _on_grid(side_px: int) -> int:
 
 
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # of an entry; it becomes part of paths
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 CrfName = Name | Literal["none"]
 # A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
 _PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
