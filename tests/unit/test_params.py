@@ -74,12 +74,13 @@ def test_every_profile_is_valid_and_says_how_to_use_it(profile: str, tmp_path: P
     params = read_params([file_of(profile, tmp_path)])
     masks = {name for name, own in params.experiments.items() if own.train.supervision == "ground_truth.zip"}
     if profile == WITHOUT_MASKS:
-        assert set(params.experiments) == {"sec", "guided"} and not masks
+        assert set(params.experiments) == {"sec", "guided", "best"} and not masks
     else:
-        assert set(params.experiments) >= {"sec", "guided", "seeds", "full"}
+        assert set(params.experiments) >= {"sec", "guided", "seeds", "tags_only", "best", "full"}
         assert params.report.bound in masks
     guides = {own.train.supervision for own in params.experiments.values() if "/" in own.train.supervision}
-    assert guides <= {f"guides/{name}.zip" for name in (*params.make_guides, *params.make_g1_guides)}
+    made = {f"guides/{name}.zip" for name in (*params.make_guides, *params.make_g1_guides)}
+    assert guides <= made | {f"refined/{name}.zip" for name in params.refine}
     assert f"make profile NAME={profile}" in (ROOT / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")
 
 
@@ -90,6 +91,7 @@ def test_what_is_compared_and_supervised_is_made(profile: str) -> None:
     assert {*content["evaluate_supervision"]["guides"]} <= {*content["make_guides"], *content["make_g1_guides"]}
     files = {"cues.npz", "seeds.zip", "ground_truth.zip", "oracle_guides.zip"}
     files |= {f"guides/{name}.zip" for name in (*content["make_guides"], *content["make_g1_guides"])}
+    files |= {f"refined/{name}.zip" for name in content["refine"]}
     assert {own["train"]["supervision"] for own in content["experiments"].values()} <= files
 
 
@@ -103,7 +105,7 @@ def test_profiles_have_the_same_keys_so_that_dvc_can_compare_them() -> None:
     def keys(content: Any, prefix: str = "") -> Iterator[str]:
         for key, value in content.items() if isinstance(content, dict) else ():
             if not re.fullmatch(
-                r"experiments\.(seeds|full)|(train_classifier|make_cams)\.(foreground|background|classifier)",
+                r"experiments\.(seeds|tags_only|full)|(train_classifier|make_cams)\.(foreground|background|classifier)",
                 prefix + key,
             ):
                 yield f"{prefix}{key}"
@@ -325,7 +327,8 @@ def test_an_experiment_without_a_crf_in_its_loss_needs_none(tmp_path: Path) -> N
     assert read_keys("experiments.sec.train.crf", "crf.none", files=[written(tmp_path, content)]) == ("none", None)
     put(content, "losses.cross_entropy.constrain_weight", 0.5)
     message = complaint(tmp_path, content)
-    assert sorted(keys_of(message)) == [f"experiments.{name}.train.crf" for name in ("full", "guided", "seeds")]
+    by_masks = ("best", "full", "guided", "seeds", "tags_only")
+    assert sorted(keys_of(message)) == [f"experiments.{name}.train.crf" for name in by_masks]
     assert "losses.cross_entropy has a constrain term" in message
 
 
