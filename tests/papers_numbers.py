@@ -87,12 +87,14 @@ def as_before(pins: dict[str, Pin], source: str, words: str) -> dict[str, Pin]:
 
 SEC_NET = {
     **said("SEC §6.1", "the standard VGG network, initialized from the publicly available model", backbone="vgg16", pretrained="imagenet"),
+    "loss.kind": Pin("logistic", "SEC §6.1", "finetuned with multilabel logistic loss"),
     "geometry": Pin("warp", "SEC code"),
     "augmentation.crop_borders_fraction": Pin(0.0, "SEC code"),
     "augmentation.flip": Pin(False, "SEC code"),
     "training.sampling": Pin("shuffle", "SEC code"),
 }  # fmt: skip
 GS_NET = {
+    "loss.kind": Pin("logistic", "GS §6.1", "We use the VGG-16 architecture [42] with a multi-label loss"),
     "pretrained": Pin("imagenet", "GS §6.1", "we use the ImageNet [10] pretrained models for initialisation"),
     "dropout": Pin(0.5, "GS code"),
     "input_px": Pin(321, "GS code"),
@@ -210,7 +212,8 @@ GUIDES = {
     **below("make_oracle_guides", FUSION),
     "make_guides.g2.rule": Pin("g2", "GS §5", "**Propagating seeds.**"),
     "make_guides.g2.saliency_threshold": Pin(0.5, "GS §6.1", "$\\geq 50\\%$ of the maximal foreground probability"),
-    "evaluate_supervision.guides": Pin(["g2"], "GS table 2", "Comparison of different guide labeller variants"),
+    "make_guides.g2.seeds": Pin("seeds.zip", "GS table 2"),
+    "make_guides.g2.saliency": Pin("saliency.zip", "GS table 2"),
 }  # fmt: skip
 
 # --- CRFs, losses, experiments -------------------------------------------------------------------------------------------------
@@ -306,6 +309,11 @@ OURS = {  # pattern: why
     "make_grabcut_masks.*": "GS §6.1 says no more than grabcut over the average box",
     "train_segmenter.normalization": "caffe_sec in SEC's code, for Caffe's weights; torchvision's want their own",
     "losses.*.crf_backend": "the exact sum, for a GPU; the lattice in SEC's code", "losses.cross_entropy.crf_*": "of crf-loss, which is off",
+    "train_classifier.*.loss.saliency": "of EPS' loss (2021)", "crf.irn_labels.*": "of IRN (2019)", "losses.balanced.*": "of AMN (2022)",
+    "make_guides.walked.*": "on IRN's seeds", "experiments.tags_only.*": "on IRN's masks", "experiments.best.*": "on those guides",
+    "experiments.sec.beyond_tags": "for the tables", "experiments.guided.beyond_tags": "for the tables",
+    "experiments.seeds.beyond_tags": "for the tables", "experiments.full.beyond_tags": "for the tables",
+    "evaluate_supervision.*": "what is compared with the ground truth",
     "import_cues": "none", "make_g1_guides": "none: a row", "report.images": "of the report", "export_voc.experiments": "none",
 }  # fmt: skip
 SECTIONS = {  # of papers.yaml that are the two papers'; all others are ours, or of methods that came after

@@ -54,7 +54,8 @@ def test_every_entry_fits_every_profile_and_says_what_its_settings_then_are(
     if section == "make_cues":
         made = {f"ablations/data/cams/{name}.npz" for name in ENTRIES["make_cams"]}
         assert {entry["foreground"], entry["background"]} <= made | {
-            f"data/cams/{name}.npz" for name in params.make_cams
+            *(f"data/cams/{name}.npz" for name in params.make_cams),
+            *(f"data/refined/{name}.npz" for name in params.refine),
         }
     if section == "make_seeds":
         assert params.make_seeds.crf == entry["crf"]
@@ -79,6 +80,8 @@ READ_BY = {  # what the stages of a section read of params.yaml: a change of any
     "make_guides": ("make_guides.{like}",),
     "make_g1_guides": ("make_g1_guides.{like}",),
     "evaluate_supervision": ("evaluate_supervision",),
+    "evaluate": ("random_seed", "random_seeds"),
+    "self_training": ("self_training.{like}",),
     "imported_cues": ("train_segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
     "evaluate_seeds": ("make_cams.seeder", "evaluate_seeds"),
     "experiments": ("train_segmenter", "experiments.{like}", "losses.{loss}", "random_seed"),
@@ -94,7 +97,7 @@ def test_every_change_is_of_something_that_its_stages_read(key: str, entry: dict
     section, _, _ = key.partition(".")
     read = tuple(pattern.format(**entry) for pattern in READ_BY[section])
     if entry["changes"].get("losses.cross_entropy.constrain_weight"):
-        others = {"seeds", "guided", "full"} - {entry["like"]}
+        others = {"seeds", "guided", "full", "tags_only", "best"} - {entry["like"]}
         read += tuple(f"experiments.{name}.train.crf" for name in others)
     for changed in entry["changes"]:
         assert any(changed == known or changed.startswith(f"{known}.") for known in read), changed
@@ -181,6 +184,7 @@ def test_experiments_on_guides_and_cues_of_rows_learn_from_them() -> None:
     made = {f"ablations/data/guides/{name}.zip" for part in ("make_guides", "make_g1_guides") for name in ENTRIES[part]}
     made |= {f"ablations/data/cues/{name}.npz" for name in ENTRIES["make_cues"]}
     made |= {f"ablations/data/seeds/{name}.zip" for name in ENTRIES["make_seeds"]}
+    made |= {f"ablations/data/self/{name}.zip" for name in ENTRIES["self_training"]}
     assert set(named.values()) == made
 
 
