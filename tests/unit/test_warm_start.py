@@ -52,7 +52,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     for name in ("DVC_STAGE", "PYTEST_CURRENT_TEST"):
         monkeypatch.delenv(name, raising=False)
-    with warm_starts(["json"]):
+    (tmp_path / "library.py").write_text("import json, os\nos.environ['ADDED'] = 'by a library'\n", encoding="utf-8")
+    with warm_starts(["library"]):
         wait_for(lambda: Path(os.environ[STARTER]).exists())
         yield tmp_path
 

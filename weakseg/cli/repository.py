@@ -18,13 +18,21 @@ def enter_repository() -> Path:
     for folder in (here, *here.parents):
         if all((folder / mark).exists() for mark in MARKS):
             os.chdir(folder)
+            _find_this_python_first()
             return folder
     raise UserError(f"{here}: not inside a clone of weakseg's repository; the pipeline and its profiles are there")
 
 
+def _find_this_python_first() -> None:
+    """Stages are `python -m …`: PATH leads to the Python that runs this command."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    own = str(Path(sys.executable).parent)
+    if folders[0] != own:
+        os.environ["PATH"] = os.pathsep.join([own, *folders])
+
+
 def dvc(*arguments: str) -> int:
-    """Run DVC in this process; its exit status. Stages find the Python that runs this command first in PATH."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    """Run DVC in this process; its exit status."""
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     try:
         from dvc.cli import main

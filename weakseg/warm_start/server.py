@@ -57,6 +57,7 @@ def warm_starts(libraries: Sequence[str] = LIBRARIES) -> Iterator[None]:
 
 def serve(path: str, libraries: Sequence[str]) -> None:
     """Import the libraries, then start stages until standard input, a pipe from `warm_starts`, is closed."""
+    given = dict(os.environ)
     for name in libraries:
         with suppress(ImportError):
             importlib.import_module(name)
@@ -71,19 +72,21 @@ def serve(path: str, libraries: Sequence[str]) -> None:
             connection, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
-                return _supervise(connection)
+                return _supervise(connection, given)
             connection.close()
 
 
-def _supervise(connection: socket.socket) -> None:
-    """Fork the stage that is asked for; in the supervisor this ends the process, in the stage it returns at its end."""
+def _supervise(connection: socket.socket, given: dict[str, str]) -> None:
+    """Fork the stage that is asked for, if its environment is what was `given` before libraries added to it; in the supervisor this ends the process, in the stage it returns at its end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request, files = _received(connection)
-    if comparable(request["environment"]) != comparable(os.environ):
+    if comparable(request["environment"]) != comparable(given):
         os._exit(0)  # the client sees the end, and starts the stage itself
     stage = os.fork()
     if stage == 0:
         connection.close()
+        added = {name: value for name, value in os.environ.items() if name not in given}
+        request["environment"] = added | request["environment"]
         return _become(request, files)
     for file in files:
         os.close(file)
