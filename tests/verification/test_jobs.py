@@ -155,7 +155,7 @@ def test_a_signal_to_all_processes_while_the_lattice_works_saves_the_step(ours: 
     (checkpoint,) = (ours.folder / "checkpoints").glob("*segmenter-sec*.pt")
     assert checkpoint.name.endswith(".00000001.pt")
     again = ours.call(*stage)
-    assert again.returncode == 0 and "going on from step 1" in again.stderr, again.stderr
+    assert again.returncode == 0 and "resuming from step 1" in again.stderr, again.stderr
     assert (ours.folder / "dvc.lock").read_bytes() == lock
 
 
@@ -183,11 +183,11 @@ def test_the_documented_array_of_shards_one_killed_and_rerun_is_joined_by_dvc(ou
     assert [one.wait(PATIENCE_SECONDS) for one in others] == [0, 0]
     assert shard(2).wait(PATIENCE_SECONDS) == 0
     said = (ours.folder.parent / "shard2.txt").read_text(encoding="utf-8")
-    assert "of 16 photos were done; going on" in said and "shard 2/3 is done" in said
+    assert "of 16 photos are done; resuming" in said and "shard 2/3 is done" in said
     assert out.read_bytes() == before  # no shard touches it
     joined = ours.call("dvc", "repro", "make_cams@seeder")
     assert joined.returncode == 0 and "make_cams@seeder" in stages_run(joined.stdout)
-    assert "data/cams/seeder.npz: 16 of 16 photos were done" in joined.stderr
+    assert "data/cams/seeder.npz: 16 of 16 photos are done" in joined.stderr
     assert not list((ours.folder / "checkpoints").glob("*.part"))
     shared = out.read_bytes()
     assert shared != before
