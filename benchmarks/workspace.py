@@ -21,7 +21,7 @@ from weakseg.settings import read_params, write_profile
 from weakseg.settings.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = (
+COPIED = ("data/none", 
     "dvc.yaml", ".dvcignore", "stages", "weakseg", "data/lists", "models/pretrained", "ablations/published.yaml",
 )  # fmt: skip
 Content = dict[str, Any]  # of params.yaml

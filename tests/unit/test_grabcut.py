@@ -106,7 +106,7 @@ def test_every_fault_is_listed_with_its_line(boxes_file):
         read_msra_boxes(path)
     message = str(caught.value)
     first, *faults = message.split("\n  ")
-    assert str(path) in first and "16 faults" in first
+    assert str(path) in first and "16 errors" in first
     assert [int(fault.split(":")[0].removeprefix("line ")) for fault in faults] == [
         *(1, 8, *[13] * 8, 15, 20, 22, 26, 30, 31)
     ]

@@ -87,7 +87,8 @@ def _join(outs: Sequence[Path], records: Sequence[Any], partial: PartialResults)
         done = partial.done()
         for out in outs:
             entries = partial.entries((record.image_id for record in records), done)
-            write_entries(out, (entry for entry in entries if entry[0].endswith(ENTRY_SUFFIXES[out.suffix])))
+            suffix = ENTRY_SUFFIXES.get(out.suffix, "")
+            write_entries(out, (entry for entry in entries if entry[0].endswith(suffix)))
         partial.remove()
     _meet()
 

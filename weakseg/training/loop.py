@@ -6,6 +6,7 @@ happened. Several processes (`training.parallel`) share each batch: the samples 
 dropout, and without dropout the losses agree to rounding.
 """
 
+import ctypes
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -42,6 +43,7 @@ LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
 LOG_EVERY_STEPS = 10
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def train(
@@ -101,7 +103,7 @@ def _loader(source: SampleSource, run: Run, step: int) -> DataLoader[Batch]:
         num_workers=workers,
         collate_fn=stacked,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_the_loop,
+        worker_init_fn=_live_as_long_as_the_loop,
     )
 
 
@@ -128,10 +130,13 @@ def _batches(loader: Iterable[Batch], device: torch.device) -> Generator[Batch, 
             iterator._shutdown_workers()
 
 
-def _leave_signals_to_the_loop(worker: int) -> None:
-    """Ctrl-C and a group's SIGTERM reach loader workers too; they must outlive them for the loop to finish its step."""
+def _live_as_long_as_the_loop(worker: int) -> None:
+    """Ctrl-C and a group's SIGTERM reach loader workers too; they must outlive them for the loop to finish its step.
+    Where the loop itself is killed, Linux ends them: nobody would read what they still send."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _step(
