@@ -277,7 +277,7 @@ def path_options(stage: Stage) -> set[str]:
 def folder_options(stage: Stage) -> tuple[str, ...]:
     """Options that name a folder of which dvc.yaml lists files."""
     return WHOLE_FOLDERS.get(identity(stage), ()) + tuple(
-        MODEL_FOLDERS[name] for name in MODEL_FOLDERS if name == stage.name
+        MODEL_FOLDERS[name] for name in MODEL_FOLDERS if name == stage.script.stem
     )
 
 

@@ -88,7 +88,7 @@ def missing_files(content: Any, root: Path) -> Iterator[str]:
     made = {*MADE, *(path.format(name) for section, path in ENTRIES_MAKE for name in _entries(content, section))}
     for pattern, suffixes in READ:
         for key, value in _values(content, pattern.split(".")):
-            if isinstance(value, str) and value not in made and not (root / "data" / value).is_file():
+            if isinstance(value, str) and value not in {"none", *made} and not (root / "data" / value).is_file():
                 shown = ", ".join(sorted(path for path in made if re.search(suffixes, path)))
                 yield f"{key}: data/{value} is not there, and no stage makes it; there are {shown}"
     for key, value in _values(content, ["data", "root"]) + _values(content, ["saliency", "root"]):
