@@ -115,14 +115,11 @@ def _deps(indent: str, listed: list[str], code: list[str]) -> list[str]:
     """The lines of `deps: […]`, data first, then the code."""
     data = [dep for dep in listed if not dep.startswith(("weakseg/", "stages/"))]
     lines = [f"{indent}deps: ["]
-    for group in (data, code):
-        if group is code and data:
+    for dep in [*data, *code]:
+        shown = f'"{dep}"' if "${" in dep else dep
+        if len(lines[-1]) + len(shown) + 1 > LINE_LENGTH:
             lines.append(f"{indent}       ")
-        for dep in group:
-            shown = f'"{dep}"' if "${" in dep else dep
-            if len(lines[-1]) + len(shown) + 3 > LINE_LENGTH:
-                lines.append(f"{indent}       ")
-            lines[-1] += f"{shown}, "
+        lines[-1] += f"{shown}, "
     lines[-1] = lines[-1].removesuffix(", ") + "]"
     return [line.rstrip() for line in lines]
 

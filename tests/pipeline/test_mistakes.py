@@ -26,7 +26,7 @@ def spoil_data(voc: Path) -> list[str]:
     with open(lists / "train.txt", "a", encoding="utf-8") as file:
         file.write(f"../../outside\n..hidden\n{photos[4].stem}\nnosuchphoto\n")
     return [photos[0].name, f"{photos[1].stem}.png: has 5x6 px", f"{photos[2].stem}.png", photos[3].stem,
-            "'../../outside'", "'..hidden'", f"'{photos[4].stem}' stands already", "nosuchphoto"]  # fmt: skip
+            "'../../outside'", "'..hidden'", f"'{photos[4].stem}' is already on line", "nosuchphoto"]  # fmt: skip
 
 
 def prepare(repo: Repo) -> subprocess.CompletedProcess[str]:
