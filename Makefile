@@ -56,7 +56,7 @@ clean: setup ## remove what interrupted runs and tools have left behind; results
 	@weakseg clean
 
 test: setup-test ## run the tests, a real dvc repro on tiny data among them
-	python -m pytest
+	python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: setup-test ## ruff and mypy
 	ruff check .

@@ -2,27 +2,56 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.pipeline.tiny_repo import Repo, copy_repository, tiny_params, write_params
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that makes the finished repository comes first, those that only use it last: with two processes of
+    pytest, neither waits for it."""
+
+    def place(item: pytest.Item) -> int:
+        if item.path.name == "test_pipeline.py":
+            return 0
+        return 2 if "pristine" in getattr(item, "fixturenames", ()) else 1
+
+    places: dict[Path, int] = {}
+    for item in items:
+        places[item.path] = max(places.get(item.path, 0), place(item))
+    items.sort(key=lambda item: places[item.path])
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
-    """The repository after its first `dvc repro`. Tests only look at it; who changes something takes `repo`."""
-    base = tmp_path_factory.mktemp("pipeline")
+    """The repository after its first `make run`. Tests only look at it; who changes something takes `repo`."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    shared = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    base = shared / "finished"
+    with FileLock(shared / "finished.lock"):
+        if not (base / "first_run.txt").exists():
+            _make_pristine(base)
+    yield Repo(base / "repo")
+    if alone:
+        shutil.rmtree(base)  # some 200 MB; several processes leave it to pytest, which keeps three runs' folders
+
+
+def _make_pristine(base: Path) -> None:
+    shutil.rmtree(base, ignore_errors=True)  # of a process that failed
+    base.mkdir()
     repo = Repo(base / "repo")
     copy_repository(repo.folder)
     (base / "home").mkdir()
     write_params(repo.folder, tiny_params())
     repo.run("git", "init", "--quiet")
-    (base / "first_run.txt").write_text(repo.dvc("repro"), encoding="utf-8")
+    output = repo.run(sys.executable, "-m", "weakseg", "run")
     repo.commit()
-    yield repo
-    shutil.rmtree(base)  # some 200 MB
+    (base / "first_run.txt").write_text(output, encoding="utf-8")
 
 
 def link_or_copy(source: str, target: str) -> None:

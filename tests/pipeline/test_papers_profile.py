@@ -59,7 +59,7 @@ def test_gap_highres_trains_and_its_cams_are_41_by_41(folder: Path) -> None:
     stage(
         folder,
         "train_classifier",
-        f"--name foreground --manifest manifest.csv --classes classes.txt {PRETRAINED} --model {{name}} --log {{name}}.csv "
+        f"--name foreground --manifest manifest.csv --classes classes.txt {PRETRAINED} --saliency {ROOT}/data/none --model {{name}} --log {{name}}.csv "
         "--metrics {name}.json --checkpoints checkpoints",
     )
     (loss,) = losses(folder / "foreground.csv", ["logistic"])
@@ -99,7 +99,8 @@ def test_sec_trains_with_its_crf(backend: str, folder: Path) -> None:
         folder,
         "train_segmenter",
         f"--params {backend}.yaml --name sec --manifest manifest.csv --classes classes.txt --supervision {{supervision}} "
-        f"--start-from {ROOT}/models/{{start_from}} --model {backend}/{{name}} --log {{name}}.csv --checkpoints checkpoints",
+        f"--start-from {ROOT}/models/{{start_from}} --model {backend}/{{name}} --log {{name}}.csv --recipe {backend}/recipe.json "
+        "--checkpoints checkpoints",
     )
     seed, expand, constrain = losses(folder / "sec.csv", ["seed", "expand", "constrain"])
     assert seed == pytest.approx(np.log(9), rel=0.3)

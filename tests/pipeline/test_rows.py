@@ -14,7 +14,7 @@ ROW = [f"{stage}@sec_gmp" for stage in ("train_segmenter", "predict", "postproce
 
 def test_one_row_of_the_papers_tables_runs_alone_and_stands_beside_the_published_numbers(repo: Repo) -> None:
     def repro(row: str) -> set[str]:
-        return stages_run(repo.dvc("--cd", "ablations", "repro", row))
+        return stages_run(repo.dvc("--cd", "ablations", "repro", row)) - {"check_rows"}  # asked each time
 
     assert repro(ROW[-1]) == set(ROW)
     rows = repo.folder / "ablations" / "params.yaml"

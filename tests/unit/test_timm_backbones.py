@@ -303,8 +303,8 @@ def test_excitation_backprop_has_convolutions_with_folded_batch_norm() -> None:
     folded = fold_batch_norm(network)
     torch.testing.assert_close(folded(images), before, rtol=1e-3, atol=1e-5)
     with torch.enable_grad():
-        maps = excitation_maps(folded, images, [0, 2])  # type: ignore[arg-type]
-    assert maps.shape == (1, 2, 65, 49) and maps.min() >= 0
+        maps = excitation_maps(folded, images, [0, 2], "stride8")  # type: ignore[arg-type]
+    assert maps.shape == (1, 2, 9, 7) and maps.min() >= 0
     assert maps.sum((2, 3)).tolist() == [[pytest.approx(1, abs=0.05)] * 2]
 
 

@@ -129,6 +129,12 @@ def processes_of(session: int, *words: str) -> list[psutil.Process]:
     return [process for process in found if set(words) <= set(process.cmdline())]
 
 
+def ignores_sigterm(process: psutil.Process) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_a_signal_to_all_processes_while_the_lattice_works_saves_the_step(ours: Repo, start: Start) -> None:
     """Slurm's --signal=TERM@120: to DVC, the stage, its loader workers and its CRF workers alike."""
     ours.change(lambda params: params["losses"]["sec"].update(crf_backend="lattice"))
@@ -143,6 +149,7 @@ def test_a_signal_to_all_processes_while_the_lattice_works_saves_the_step(ours: 
         processes_of(dvc.pid, "stages.train_segmenter"), key=psutil.Process.create_time
     )  # others are its own
     assert len(workers) == 2
+    wait_for(lambda: all(map(ignores_sigterm, workers)))  # not while Python itself still starts
     os.killpg(dvc.pid, signal.SIGTERM)
     for worker in workers:
         worker.terminate()
