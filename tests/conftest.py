@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,14 @@ import pytest
 from filelock import FileLock
 
 from tests.pipeline.tiny_repo import Repo, copy_repository, tiny_params, write_params
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests start what a user's shell would: Ctrl-C is not ignored, as it is in background jobs and by pytest-xdist, and
+    no module is found in the repository just because pytest-xdist put its path into the environment."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        os.environ.pop("PYTHONPATH", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -79,7 +79,7 @@ def test_without_the_raw_data_all_results_are_there_and_what_needs_no_photo_reru
     assert colleague.json("metrics/summary.json").keys() == set(EXPERIMENTS)
     colleague.change(lambda params: params["make_cues"].update(background_fraction=0.3))
     colleague.dvc(
-        "pull", "make_guides"
+        "pull", "make_guides", "refine"
     )  # DVC fetches what a stage reads by itself, but for a folder of several outputs
     ran = stages_run(colleague.dvc("repro", "--pull", "--allow-missing", "make_cues", "evaluate_supervision"))
     assert ran == {"make_cues", "evaluate_supervision"}
