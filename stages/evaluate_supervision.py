@@ -1,4 +1,4 @@
-"""How good cues, seeds, guides and refinements are: what they cover, precision and recall, and the pseudo-masks' mIoU."""
+"""How good cues, seeds, guides, refinements and masks of self-training are: coverage, precision, recall, and mIoU."""
 
 from weakseg.evaluation import MapScores, best_threshold, pseudo_mask_metrics, supervision_metrics
 from weakseg.files import ArrayArchive, ImageArchive, read_class_names, read_manifest, write_json
@@ -10,7 +10,7 @@ def main() -> None:
     paths = arguments(
         __doc__, manifest="manifest", classes="class names", ground_truth=".zip of masks", cues=".npz of cues",
         cams=".npz of heat maps", seeds=".zip of seeds", guides="folder of guides", refined="folder of refinements",
-        oracle=".zip of oracle guides", cue_metrics="JSON to write", guide_metrics="JSON to write",
+        self_trained="folder of masks of self-training", oracle=".zip of oracle guides", cue_metrics="JSON to write", guide_metrics="JSON to write",
         pseudo_masks="JSON to write",
     ).parse_args()  # fmt: skip
     settings: EvaluateSupervision = read_keys("evaluate_supervision", options=paths)
@@ -27,6 +27,7 @@ def main() -> None:
     })  # fmt: skip
     measured: dict[str, ArrayArchive | ImageArchive] = {"cues": cues, **guides}
     measured |= {name: ImageArchive(path) for name, path in refined.items()}
+    measured |= {f"self/{name}": ImageArchive(paths.self_trained / f"{name}.zip") for name in settings.self_trained}
     masks = {
         name: pseudo_mask_metrics(archive, records, truth, class_names, name) for name, archive in measured.items()
     }

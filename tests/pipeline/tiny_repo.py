@@ -29,6 +29,7 @@ COPIED = (
     "ablations/weakseg",
     "data/lists/README.md",
     "data/none",
+    "data/self/README.md",
     "models/pretrained/README.md",
     "models/pretrained/imagenet",
     "models/pretrained/none",

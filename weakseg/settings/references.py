@@ -23,6 +23,7 @@ REFERENCES = (  # key (* is any entry), and the section that its value names an 
     ("refine.*.crf", "crf"),
     ("evaluate_supervision.net", "make_cams"),
     ("evaluate_supervision.refined.*", "refine"),
+    ("evaluate_supervision.self_trained.*", "self_training"),
     ("experiments.*.train.loss", "losses"),
     ("experiments.*.train.crf", "crf"),
     ("experiments.*.test.crf", "crf"),

@@ -115,12 +115,13 @@ class MakeOracleGuides(FusionBySeeds):
 
 
 class EvaluateSupervision(Section):
-    """Which guides and refinements are compared with the ground truth, beside cues, seeds and the oracle; `net` is the
-    seeds'."""
+    """Which guides, refinements and masks of self-training are compared with the ground truth, beside cues, seeds and the
+    oracle; `net` is the seeds'."""
 
     net: Name
     guides: list[Name]
     refined: list[Name]
+    self_trained: list[Name]
 
 
 class Refinement(Section):
