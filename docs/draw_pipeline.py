@@ -22,9 +22,9 @@ INTRODUCTION = """# The pipeline
 
 Drawn from dvc.yaml by `python -m docs.draw_pipeline`; a test compares the two. A stage with `@` exists once for each
 classifier, guide or experiment in params.yaml. An arrow is a file that one stage writes and another one reads; arrows
-implied by others are left out. A refinement may start from guides or from another refinement too. Dashed arrows carry the ground truth: they lead to evaluation and the report, to the
-oracle guides, and to the experiment that params.yaml supervises with `ground_truth.zip`. No other stage sees a mask.
-Paths in `${…}` come from params.yaml; code, which every stage depends on too, is not shown.
+implied by others are left out. A refinement may start from guides or from another refinement too. Dashed arrows carry
+the ground truth: they lead to evaluation and the report, to the oracle guides, and to the experiment that params.yaml
+supervises with `ground_truth.zip`. No other stage sees a mask. Paths in `${…}` come from params.yaml; code, which every stage depends on too, is not shown.
 
 """
 

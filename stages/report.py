@@ -40,7 +40,7 @@ def sources(
         ground_truth=data / "ground_truth.zip", raw_masks=data / "raw_masks", masks=data / "masks",
         evaluation=data / "evaluation", metrics=metrics, training=metrics / "training",
         seeders=metrics / "seeders", published=published,
-        num_sheet_images=settings.images,
+        num_sheet_images=settings.images, progress=data / "progress",
     )  # fmt: skip
 
 

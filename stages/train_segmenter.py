@@ -10,7 +10,7 @@ def main() -> None:
         __doc__, named="which of params.yaml's experiments", manifest="manifest", classes="class names",
         supervision=".npz of cues or .zip of label maps", start_from="weights, or folder of a classifier, to start from",
         model="folder to write", log="CSV of the losses to write", recipe="JSON to write, for further trainings",
-        checkpoints="folder for checkpoints",
+        progress=".zip of masks of a few val photos while training, to write", checkpoints="folder for checkpoints",
     ).parse_args()  # fmt: skip
     settings: TrainSegmenter
     chosen: ExperimentTraining
@@ -24,7 +24,7 @@ def main() -> None:
         settings, chosen, loss, crf,
         manifest=paths.manifest, classes=paths.classes, supervision=paths.supervision, start=paths.start_from,
     )  # fmt: skip
-    fit_segmenter(recipe, random_seed, paths.model, paths.log, paths.checkpoints)
+    fit_segmenter(recipe, random_seed, paths.model, paths.log, paths.checkpoints, paths.progress)
     if is_first():
         write_recipe(paths.recipe, recipe)
 

@@ -37,6 +37,7 @@ COPIED = (
     "weakseg",
     "profiles",
     ".dvc/config",
+    ".dvc/plots",
     ".dvc/plots.html",
     ".dvc/.gitignore",
     ".dvcignore",

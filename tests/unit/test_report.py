@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from io import BytesIO
@@ -21,7 +22,7 @@ from weakseg.evaluation import CURVE_COLUMNS
 from weakseg.files.archives import write_arrays, write_images
 from weakseg.files.class_names import VOC_CLASSES, write_class_names
 from weakseg.files.label_masks import label_image
-from weakseg.files.manifest import Record, write_manifest
+from weakseg.files.manifest import Record, read_manifest, write_manifest
 from weakseg.files.maps import cue_arrays
 from weakseg.files.tables import write_json, write_table
 from weakseg.report.charts import iou_chart, loss_chart, moving_mean, row_percent
@@ -33,6 +34,7 @@ from weakseg.report.pictures import UNLABELLED, cue_labels, paint, spread
 from weakseg.report.sheets.drawing import MARGIN_PX, MASK_OPACITY, ROW_TITLE_PX, TILE_PX, Column, Section, contact_sheet
 from weakseg.report.sources import ReportSources, published_of, read_curves
 from weakseg.report.tables import markdown_table, summary_table, undecided_pairs
+from weakseg.report.validation import validation_curves
 from weakseg.report.write import write_report
 
 NASTY = '</script><img src=x onerror="alert(1)">'
@@ -137,7 +139,9 @@ def test_writes_a_sheet_per_experiment_and_the_charts_twice_the_same(sources: Re
         "confusion_sec.png", "contact_sheet_full.png", "contact_sheet_sec.png", "contact_sheet_training.png",
         "index.html", "loss_curves.png", "per_class_iou.png", "seeders.png", "table.md", "table.txt",
     }  # fmt: skip
-    assert {path.name for path in (tmp_path / "one").iterdir()} == expected
+    expected |= {f"plots/{name}.csv" for name in ("iou", "losses", "validation")}
+    written = (path for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert {path.relative_to(tmp_path / "one").as_posix() for path in written} == expected
     for name in expected:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
@@ -478,3 +482,47 @@ def test_published_numbers_are_the_first_that_a_paper_gives(sources: ReportSourc
     expected = {"sec": (None, 50.7), "guided": (51.2, 55.7), "seeds": (38.7, 39.8), "full": (None, 67.6)}
     assert {name: found[name] for name in expected} == expected
     assert published_of(None) == {}
+
+
+# --- data for dvc plots, and validation while training --------------------------------------------------------------
+
+
+def rows_of(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def test_charts_lie_beside_the_page_as_data(sources: ReportSources, tmp_path: Path) -> None:
+    look = label_image(truth_of(read_manifest(sources.manifest)[4]) % 255)
+    write_images(tmp_path / "progress/sec.zip", [("00000004/photo_4", look)])
+    write_report(tmp_path / "report", replace(sources, progress=tmp_path / "progress"))
+    plots = tmp_path / "report" / "plots"
+    ious = ["run,class,iou,iou_crf", "sec,background,77.7,79.9", "sec,cat & dog,20,25"]
+    assert rows_of(plots / "iou.csv")[:3] == ious
+    assert rows_of(plots / "losses.csv")[:3] == ["run,step,loss", "segmenter-sec,0,3", "segmenter-sec,1,1.5"]
+    assert rows_of(plots / "validation.csv") == ["run,step,miou", "sec,4,100"]
+
+
+def test_validation_miou_by_hand(sources: ReportSources, tmp_path: Path) -> None:
+    """Of two photos of class 1: all background after step 2, all right after step 10."""
+    records = read_manifest(sources.manifest)
+    looks = [(step, records[index]) for step in (2, 10) for index in (4, 6)]
+    write_images(
+        tmp_path / "progress/sec.zip",
+        (
+            (f"{step:08d}/{record.image_id}", label_image(truth_of(record) % 255 * np.uint8(step == 10)))
+            for step, record in looks
+        ),
+    )
+    found = validation_curves(tmp_path / "progress", sources.ground_truth, ("sec", "full"), records, 3)
+    assert list(found) == ["sec"]
+    np.testing.assert_array_equal(found["sec"]["step"], [2, 10])
+    np.testing.assert_allclose(found["sec"]["miou"], [25, 100])  # background 1/2 and the class 0, each over its union
+    write_images(tmp_path / "truth.zip", [])
+    assert validation_curves(tmp_path / "progress", sources.ground_truth, ("sec",), records, 3) == {}
+
+
+@pytest.mark.parametrize(("name", "height"), [("x/photo_4", HEIGHT), ("2/photo_4", HEIGHT + 1)])
+def test_progress_that_fits_no_photo_is_named(sources: ReportSources, tmp_path: Path, name: str, height: int) -> None:
+    write_images(tmp_path / "progress/sec.zip", [(name, label_image(np.zeros((height, WIDTH), np.uint8)))])
+    with pytest.raises(UserError, match=r"progress/sec\.zip"):
+        validation_curves(tmp_path / "progress", sources.ground_truth, ("sec",), read_manifest(sources.manifest), 3)

@@ -165,10 +165,9 @@ def compared(sources: ReportSources, tmp_path: Path) -> str:  # noqa: F811
     write_arrays(tmp_path / "evaluation/full.npz", [("raw/confusion", confusion), ("crf/confusion", confusion)])
     rows = [{"step": step, "loss": 9 / step} for step in range(1, 5)]
     write_table(tmp_path / "metrics/training/segmenter-full.csv", rows, ["step", "loss"])
-    write_table(
-        tmp_path / "metrics/validation/sec.csv", [{"step": 4, "miou": 10}, {"step": 8, "miou": 30}], ["step", "miou"]
-    )
-    write_report(tmp_path / "report", replace(sources, validation=tmp_path / "metrics/validation"))
+    looks = [(f"{step:08d}/{record.image_id}", truth_of(record) % 255) for step in (4, 8) for record in val[:2]]
+    write_images(tmp_path / "progress/sec.zip", ((name, label_image(mask)) for name, mask in looks))
+    write_report(tmp_path / "report", replace(sources, progress=tmp_path / "progress"))
     return (tmp_path / "report" / "index.html").as_uri()
 
 

@@ -1,4 +1,5 @@
 from . import photos as photos
+from .network_inputs import input_sides as input_sides, network_input as network_input
 from .photos import (
     PHOTO_SUFFIXES as PHOTO_SUFFIXES,
     PhotoFacts as PhotoFacts,

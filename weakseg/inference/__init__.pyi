@@ -12,7 +12,7 @@ from .grids import (
 )
 from .onnx import export_onnx as export_onnx
 from .photo_confusions import MaskConfusions as MaskConfusions
-from .predict import SegmenterTask as SegmenterTask, input_sides as input_sides, predict_grids as predict_grids
+from .predict import SegmenterTask as SegmenterTask, predict_grids as predict_grids
 from .saliency import SaliencyTask as SaliencyTask
 from .segment import segment_photos as segment_photos
 from .segmenter import PhotoSegmenter as PhotoSegmenter, load_segmenter as load_segmenter

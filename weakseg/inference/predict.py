@@ -13,7 +13,7 @@ from torch.nn import functional
 from weakseg.arrays import Maps, Photo
 from weakseg.batch import NetworkTask
 from weakseg.files import Record
-from weakseg.images import SNAP_STRIDE, as_image_tensor, grid_side, pad_reflect, resized
+from weakseg.images import input_sides, network_input
 from weakseg.inference.grids import GridScores
 from weakseg.networks import rebuild_segmenter
 
@@ -49,30 +49,6 @@ def predict_grids(
     inputs = [network_input(image, geometry, input_px) for image in images]
     scores = log_probs(network, torch.stack([pixels for pixels, _ in inputs]), device)
     return [GridScores(maps, extent) for maps, (_, extent) in zip(scores, inputs, strict=True)]
-
-
-def input_sides(image: npt.NDArray[np.uint8], geometry: str, input_px: int | None) -> tuple[int, int]:
-    """(height, width) of what the network sees of a photo."""
-    if geometry == "warp":
-        assert input_px is not None
-        return input_px, input_px
-    rows, columns = (grid_side(max(side, input_px or 1), SNAP_STRIDE) for side in image.shape[:2])
-    return rows, columns
-
-
-def network_input(
-    image: npt.NDArray[np.uint8], geometry: str, input_px: int | None
-) -> tuple[torch.Tensor, tuple[int, int]]:
-    """(3, h, w) uint8, and the height and width in px that its grid will cover.
-
-    `warp` (SEC): the whole photo squeezed to input_px squared. `crop` (GS): the photo at its own size, padded by
-    reflection at the right and bottom to input_px if it is smaller, else to the next side of 16·k + 1 px.
-    """
-    height, width = image.shape[:2]
-    rows, columns = input_sides(image, geometry, input_px)
-    if geometry == "warp":
-        return resized(image, rows, columns)[0], (height, width)
-    return as_image_tensor(pad_reflect(image, rows, columns)), (rows, columns)
 
 
 def log_probs(network: nn.Module, pixels: torch.Tensor, device: torch.device) -> Maps:

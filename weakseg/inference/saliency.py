@@ -11,9 +11,9 @@ from torch import nn
 
 from weakseg.batch import NetworkTask
 from weakseg.files import Record
-from weakseg.images import rescale, resize_aligned
+from weakseg.images import input_sides, rescale, resize_aligned
 from weakseg.inference.grids import GridScores, full_size
-from weakseg.inference.predict import input_sides, predict_grids
+from weakseg.inference.predict import predict_grids
 from weakseg.networks import rebuild_segmenter
 
 

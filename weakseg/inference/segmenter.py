@@ -12,9 +12,9 @@ from weakseg.arrays import LabelMap, Photo
 from weakseg.batch import in_batches
 from weakseg.crf import TestTimeCRF
 from weakseg.files import voc_palette
-from weakseg.images import enlarge_labels, photo_of, read_photo, rescale
+from weakseg.images import enlarge_labels, input_sides, photo_of, read_photo, rescale
 from weakseg.inference.grids import PROB_FLOOR, GridScores, as_stored, full_size, label_mask
-from weakseg.inference.predict import input_sides, predict_grids
+from weakseg.inference.predict import predict_grids
 from weakseg.inference.test_time_rule import Rule, read_rule
 from weakseg.networks import rebuild_segmenter
 from weakseg.runtime import pick_device, to_device

@@ -31,8 +31,8 @@ class ReportSources:
     columns step, learning_rate, loss and one per loss term. seeders: folder of `<name>.csv`, precision over recall, and
     of `<name>.json` with mP and mAP. published: the papers' numbers (`read_published`). `supervision` says which guide an experiment learnt
     from (`g2` where it names no guide). `num_sheet_images` photos not trained on and as many training photos are on a sheet, up to
-    `num_page_images` and `num_train_page_images` on the page. validation: folder of `<experiment>.csv` with the columns
-    step and miou, of a few photos while it was trained.
+    `num_page_images` and `num_train_page_images` on the page. progress: folder of `<experiment>.zip`, masks of a few
+    photos by `<step>/<image id>`, made while it was trained.
     """
 
     manifest: Path
@@ -54,7 +54,7 @@ class ReportSources:
     num_sheet_images: int = 8
     num_page_images: int = 4000
     num_train_page_images: int = 48
-    validation: Path | None = None
+    progress: Path | None = None
 
 
 def json_of(folder: Path | None, name: str) -> dict[str, Any]:
@@ -87,14 +87,14 @@ def seeder_curves(folder: Path | None) -> dict[str, Mapping[str, npt.NDArray[np.
     return {} if folder is None else {name: read_curve(folder / f"{name}.csv") for name in seeder_metrics(folder)}
 
 
-def read_curves(folder: Path | None, measure: str = "loss") -> dict[str, Curves]:
+def read_curves(folder: Path | None) -> dict[str, Curves]:
     """By stage (file name), in alphabetical order: each column as (steps,) floats, NaN for an empty field."""
     paths = [] if folder is None else sorted(folder.glob("*.csv"))
-    return {path.stem: curves for path in paths if len((curves := _read_curve(path, measure))["step"])}
+    return {path.stem: curves for path in paths if len((curves := _read_curve(path))["step"])}
 
 
-def _read_curve(path: Path, measure: str) -> Curves:
-    rows = read_table(path, ["step", measure])
+def _read_curve(path: Path) -> Curves:
+    rows = read_table(path, ["step", "loss"])
     names = list(rows[0]) if rows else ["step"]
     try:
         return {

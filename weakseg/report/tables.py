@@ -1,11 +1,16 @@
-"""The results as plain text and as Markdown."""
+"""The results as plain text and as Markdown, and charts as CSV."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from weakseg.files import write_table
 from weakseg.report.sources import Published
+
+Curves = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 
 
 def percent(value: Any) -> str:
@@ -90,3 +95,33 @@ def markdown_table(
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def write_plot_data(
+    folder: Path,
+    curves: Curves,
+    validation: Curves,
+    metrics: Mapping[str, Mapping[str, Any]],
+    class_names: Sequence[str],
+) -> None:
+    """`losses.csv`, `validation.csv` and `iou.csv`, one point of one run a row, for `dvc plots`; all but losses in per cent."""
+    write_table(folder / "losses.csv", _points(curves, "loss"), ["run", "step", "loss"])
+    write_table(folder / "validation.csv", _points(validation, "miou"), ["run", "step", "miou"])
+    write_table(folder / "iou.csv", _ious(metrics, class_names), ["run", "class", "iou", "iou_crf"])
+
+
+def _points(curves: Curves, measure: str) -> Iterator[dict[str, Any]]:
+    for run, own in curves.items():
+        for step, value in zip(own["step"], own[measure], strict=True):
+            yield {"run": run, "step": f"{step:.0f}", measure: _text(value)}
+
+
+def _ious(metrics: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for run, own in metrics.items():
+        for name in class_names:
+            raw, crf = (own.get(key, {}).get(name) for key in ("iou", "iou_crf"))
+            yield {"run": run, "class": name, "iou": _text(raw), "iou_crf": _text(crf)}
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{float(value):.6g}"

@@ -30,13 +30,14 @@ from weakseg.report.sources import (
     seeder_metrics,
     views_of,
 )
-from weakseg.report.tables import markdown_table, summary_table, undecided_pairs
+from weakseg.report.tables import markdown_table, summary_table, undecided_pairs, write_plot_data
+from weakseg.report.validation import validation_curves
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*")
 
 
 def write_report(folder: Path, sources: ReportSources) -> None:
-    """Writes contact sheets, charts, `table.txt`, `table.md` and `index.html` into `folder`.
+    """Writes contact sheets, charts and their data, `table.txt`, `table.md` and `index.html` into `folder`.
 
     Raises UserError for a damaged artifact, or an experiment whose name is no file name.
     """
@@ -44,12 +45,16 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     class_names, records = read_class_names(sources.classes), read_manifest(sources.manifest)
     metrics, summary = experiment_metrics(sources), json_of(sources.metrics, "summary")
     curves, confusions = read_curves(sources.training), confusion_counts(sources, class_names)
+    validation = validation_curves(
+        sources.progress, sources.ground_truth, sources.experiments, records, len(class_names)
+    )
     write_sheets(folder, sources, records, class_names)
     charts = {"loss_curves.png": loss_chart(curves), "per_class_iou.png": iou_chart(metrics, class_names)}
     charts |= confusion_charts(confusions, class_names)
     charts["seeders.png"] = seeder_chart(seeder_curves(sources.seeders))
     for name, png in charts.items():
         write_bytes(folder / name, png)
+    write_plot_data(folder / "plots", curves, validation, metrics, class_names)
     undecided = undecided_pairs(json_of(sources.metrics, "comparisons"))
     write_text(folder / "table.txt", "\n".join([summary_table(summary), *([undecided] if undecided else [])]) + "\n")
     published = published_of(sources.published)
@@ -57,7 +62,7 @@ def write_report(folder: Path, sources: ReportSources) -> None:
     page = Page(
         class_names, sources.experiments, {name: guide_rule(sources, name) for name in sources.experiments},
         records, summary, metrics, json_of(sources.metrics, "cues"), json_of(sources.metrics, "guides"),
-        curves, read_curves(sources.validation, "miou"), confusions, charts["seeders.png"],
+        curves, validation, confusions, charts["seeders.png"],
         seeder_metrics(sources.seeders), image_ious(sources), sources.num_page_images, sources.num_train_page_images,
         published, undecided, json_of(sources.metrics, "supervision"),
     )  # fmt: skip

@@ -38,6 +38,7 @@ from weakseg.training.checkpoints import Checkpoints
 from weakseg.training.parallel import batch_shares, data_parallel
 from weakseg.training.run import Progress, Run
 from weakseg.training.sampling import Batch, Positions, SampleSource, as_tensors, stacked
+from weakseg.watching import PhotoSample, event_file
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
@@ -47,18 +48,19 @@ PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def train(
-    network: nn.Module, source: SampleSource, loss_terms: LossTerms, weights: Mapping[str, float], run: Run
-) -> nn.Module:
+    network: nn.Module, source: SampleSource, loss_terms: LossTerms, weights: Mapping[str, float], run: Run,
+    sample: PhotoSample | None = None,
+) -> nn.Module:  # fmt: skip
     """Train `network` in place and return it in evaluation mode, on the CPU.
 
     `loss_terms` maps (network, batch on the device) to named scalar losses; their sum, each times its weight, is
     minimized. Every term is logged to `run.log_path`. A non-finite term stops the run, naming term, step and images.
-    Checkpoints are kept until `run.checkpoints.remove()`, to be called once the result is written.
+    Checkpoints are kept until `run.checkpoints.remove()`, to be called once the result is written. `sample` looks on.
     """
     settings, device, checkpoints = run.settings, pick_device(), run.checkpoints
     network = to_device(network, device).train()
     optimizer = build_optimizer(network, settings)
-    state = _restore(run, checkpoints, network, optimizer, device)
+    state = _restore(run, checkpoints, network, optimizer, device, sample)
     model = compiled(data_parallel(network, device))
     with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step), device)) as batches:
         progress = with_progress(batches, run.name, settings.steps, "step", start=state.step)
@@ -69,9 +71,11 @@ def train(
             if state.step % LOG_EVERY_STEPS == 0 or done:
                 values = state.flush(run)
                 progress.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+            if sample is not None:
+                sample.look(network, state.step, device)
             due, stopping = _decided(state.step, run, checkpoints, stop, device)
             if due or done or stopping:
-                _save(run, checkpoints, network, optimizer, state)
+                _save(run, checkpoints, network, optimizer, state, sample)
             if stopping:
                 sys.exit(f"{run.name}: stopped after step {state.step}, saved; the next run resumes there")
     return network.cpu().eval()
@@ -187,25 +191,30 @@ def build_optimizer(network: Any, settings: Training) -> torch.optim.Optimizer:
 
 
 def _save(
-    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: Progress
-) -> None:
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, state: Progress,
+    sample: PhotoSample | None,
+) -> None:  # fmt: skip
     state.check(run)  # so that no checkpoint has weights that are not finite
     if is_first():
         content = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), **state.saved()}
+        content |= {"sample": sample.masks} if sample is not None else {}
         checkpoints.save(state.step, content)
     wait()  # no process stops before the checkpoint is whole
 
 
 def _restore(
-    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> Progress:
+    run: Run, checkpoints: Checkpoints, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device,
+    sample: PhotoSample | None,
+) -> Progress:  # fmt: skip
     """Resume from this run's newest intact checkpoint, if there is one."""
-    state = Progress()
+    state = Progress(event_file(run.name) if is_first() else None)
 
     def load(content: dict[str, Any]) -> None:
         network.load_state_dict(content["network"])
         optimizer.load_state_dict(content["optimizer"])
         state.restore(content, device)
+        if sample is not None:
+            sample.masks.update(content.get("sample", {}))
 
     if checkpoints.restore(load) and is_first():
         print(f"{run.name}: resuming from step {state.step}", file=sys.stderr)

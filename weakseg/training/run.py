@@ -16,6 +16,7 @@ from weakseg.files import write_table
 from weakseg.runtime import average, first_message, identity_of, is_first, pick_device
 from weakseg.settings import Training
 from weakseg.training.checkpoints import Checkpoints
+from weakseg.watching import EventFile
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Run:
 class Progress:
     """Step count and the log so far. Losses stay on the device until they are written, so no step waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: EventFile | None = None) -> None:
+        self.events = events
         self.step = 0
         self.rows: list[dict[str, float]] = []
         self.names: list[str] = []
@@ -84,6 +86,8 @@ class Progress:
         self.rows.append({"step": self.step, "learning_rate": self.learning_rate, **means})
         self.pending, self.own, self.images = [], [], []
         self.write_log(run)
+        if self.events is not None:
+            self.events.add(self.step, {**means, "learning_rate": self.learning_rate})
         return means
 
     def write_log(self, run: Run) -> None:

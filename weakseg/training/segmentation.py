@@ -26,6 +26,7 @@ from weakseg.training.objectives import objective_of
 from weakseg.training.run import Run
 from weakseg.training.samples import SegmentationSamples
 from weakseg.training.sampling import STRIDE
+from weakseg.watching import PhotoSample
 
 Input = Literal["manifest", "classes", "supervision", "start"]
 
@@ -93,8 +94,14 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: damaged or of another version ({keys}); run `dvc repro`") from None
 
 
-def fit_segmenter(recipe: Recipe, random_seed: int, model: Path, log: Path, checkpoints: Path) -> None:
-    """Train by the recipe, and write the model's folder and the log of its losses. Killed runs resume."""
+def fit_segmenter(
+    recipe: Recipe, random_seed: int, model: Path, log: Path, checkpoints: Path, progress: Path | None = None
+) -> None:
+    """Train by the recipe, and write the model's folder and the log of its losses. Killed runs resume.
+
+    progress: `.zip` to write, of masks of a few val photos while training (`weakseg.watching`). Further random seeds
+    write none: the report shows these masks of an experiment's first training alone.
+    """
     settings, chosen, loss, crf = recipe.network, recipe.experiment, recipe.loss, recipe.crf
     class_names = read_class_names(recipe.path("classes"))
     archive = open_archive(recipe.path("supervision"))
@@ -113,10 +120,19 @@ def fit_segmenter(recipe: Recipe, random_seed: int, model: Path, log: Path, chec
         depends_on=[settings.model_dump(), chosen.model_dump(), loss.model_dump(), crf and crf.model_dump()],
         files={**{name: recipe.path(name) for name in recipe.inputs}, "start": started},
     )  # fmt: skip
-    train(network, samples, objective, objective.weights, job)
+    sample = sample_of(recipe) if progress else None
+    train(network, samples, objective, objective.weights, job, sample)
     if not is_first():
         return
     description = settings.model_dump(include={"backbone", "input_px"})
     description |= chosen.model_dump(include={"head", "geometry", "average_pool5a"})
     save_model(model, network, {**description, "class_names": class_names})
+    if progress and sample:
+        sample.write(progress)
     job.checkpoints.remove()
+
+
+def sample_of(recipe: Recipe) -> PhotoSample:
+    """A few val photos to look at while training."""
+    settings, val = recipe.network, read_manifest(recipe.path("manifest"), "val")
+    return PhotoSample.of(val, recipe.experiment.geometry, settings.input_px, settings.training.steps)
