@@ -221,6 +221,13 @@ class TrainBoundaries(Section):
     radius: Annotated[int, Field(ge=2, le=64)]
     training: Training
 
+    @model_validator(mode="after")
+    def _pairs_fit(self) -> "TrainBoundaries":
+        cells = self.input_px // 4 + 1
+        if cells < 2 * self.radius - 1:
+            raise ValueError(f"radius {self.radius} needs {2 * self.radius - 1} cells of 4 px, input_px gives {cells}")
+        return self
+
 
 class PredictBoundaries(Section):
     """A photo's longer side is brought to `input_px`, null: its own; `flip`: with the mirrored photo."""

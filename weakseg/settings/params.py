@@ -108,18 +108,30 @@ class Params(Section):
                 yield f"make_cams.{name}.geometry: {cams.geometry}, but the net is trained with {trained}; read it as it was trained"
         yield from self._crf_contradictions()
         yield from self._refinement_contradictions()
+        yield from self._of_vgg16_alone()
         for name in {*self.make_guides} & {*self.make_g1_guides}:
             yield f"make_g1_guides.{name}: make_guides has that name too"
         if len({*self.random_seeds}) < len(self.random_seeds):
             yield f"random_seeds: {self.random_seeds} names a seed twice"
-        for name in {*self.experiments} & {*RESERVED_EXPERIMENTS}:
-            yield f"experiments.{name}: the name is reserved; choose another"
+        for name in self.experiments:
+            if name.casefold() in RESERVED_EXPERIMENTS:
+                yield f"experiments.{name}: the name is reserved; choose another"
+        if self.data.format == "voc" and self.data.train_list is None:
+            yield "data.train_list: format voc needs a list of the training photos"
         if self.export_voc.experiments and self.data.format == "voc" and self.data.test_list is None:
             yield "export_voc.experiments: data.test_list is null, so there are no test photos to export"
         folder, _, start = self.train_segmenter.start_from.partition("/")
         net = self.train_classifier.get(start)
         if folder == "classifier" and net and net.backbone != self.train_segmenter.backbone:
             yield f"train_segmenter.start_from: classifier {start} is a {net.backbone}, the segmenter a {self.train_segmenter.backbone}"
+
+    def _of_vgg16_alone(self) -> Iterator[str]:
+        backbone = self.train_segmenter.backbone
+        if backbone != "vgg16" and self.train_segmenter.normalization == "caffe_sec":
+            yield f"train_segmenter.normalization: caffe_sec is for VGG-16's Caffe weights, the segmenter is a {backbone}"
+        for name, experiment in self.experiments.items():
+            if backbone != "vgg16" and experiment.train.average_pool5a:
+                yield f"experiments.{name}.train.average_pool5a: VGG-16 has that pool alone, the segmenter is a {backbone}"
 
     def _crf_contradictions(self) -> Iterator[str]:
         by_seeds = {f"make_guides.{name}": guides for name, guides in self.make_guides.items()}

@@ -17,7 +17,15 @@ from pydantic import ValidationError
 from weakseg.errors import UserError
 from weakseg.runtime import filled
 from weakseg.settings.params import Params
-from weakseg.settings.references import circles, missing_files, undeclared, unknown_names, wrong_roles
+from weakseg.settings.references import (
+    circles,
+    missing_files,
+    twins,
+    undeclared,
+    unknown_guides,
+    unknown_names,
+    wrong_roles,
+)
 from weakseg.settings.types import Section
 
 
@@ -60,7 +68,10 @@ def validated(content: Any, source: str) -> Params:
 def check_params(path: Path, root: Path = Path()) -> None:
     """Everything that is wrong with a params file, in one UserError: keys, values, names, and files that are not there."""
     content = _read_yaml(path)
-    found = (*wrong_roles(content), *missing_files(content, root), *circles(content), *undeclared(content))
+    found = (
+        *wrong_roles(content), *unknown_guides(content), *twins(content), *missing_files(content, root),
+        *circles(content), *undeclared(content),
+    )  # fmt: skip
     problems = [f"  {problem}" for problem in found]
     try:
         validated(content, str(path))

@@ -38,6 +38,10 @@ ENTRIES_MAKE = (  # section, and the file below data/ that each of its entries m
     ("make_guides", "guides/{}.zip"), ("make_g1_guides", "guides/{}.zip"), ("train_boundaries", "boundaries/{}.npz"),
     ("refine", "refined/{}.zip"), ("refine", "refined/{}.npz"), ("self_training", "self/{}.zip"),
 )  # fmt: skip
+NAMED = (  # sections whose entries have names of the user's choice
+    "crf", "train_classifier", "make_cams", "import_cues", "import_saliency", "import_proposals", "make_guides",
+    "make_g1_guides", "train_boundaries", "refine", "losses", "experiments", "self_training",
+)  # fmt: skip
 READ = (  # key that names a file below data/, and what such files are called
     (
         "experiments.*.train.supervision",
@@ -178,6 +182,24 @@ def _one(content: Any, key: str) -> str:
     """The text at a dotted key; "" for anything else."""
     found = [value for _, value in _values(content, key.split(".")) if isinstance(value, str)]
     return found[0] if found else ""
+
+
+def unknown_guides(content: Any) -> Iterator[str]:
+    """Guides that are compared and that no stage makes, a line each. A row may compare others, of its own."""
+    made = {*_entries(content, "make_guides"), *_entries(content, "make_g1_guides")}
+    for key, name in _values(content, ["evaluate_supervision", "guides", "*"]):
+        if isinstance(name, str) and name not in made:
+            yield f"{key}: there is no make_guides.{name} or make_g1_guides.{name}"
+
+
+def twins(content: Any) -> Iterator[str]:
+    """Names that a file system which ignores case takes for one, a line each."""
+    for section in NAMED:
+        seen: dict[str, str] = {}
+        for name in map(str, _entries(content, section)):
+            twin = seen.setdefault(name.casefold(), name)
+            if twin != name:
+                yield f"{section}.{name}: differs from {twin} by capital letters alone, and some file systems ignore these"
 
 
 def _values(content: Any, parts: list[str], key: str = "") -> list[tuple[str, Any]]:
