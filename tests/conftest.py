@@ -36,6 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places[item.path])
 
 
+@pytest.fixture
+def shallow_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNet-101 with two blocks a layer, one of each kind, in place of 3, 4, 23 and 3."""
+    from torchvision.models import resnet
+
+    monkeypatch.setattr(
+        resnet, "resnet101", lambda **options: resnet.ResNet(resnet.Bottleneck, [2, 2, 2, 2], **options)
+    )
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     """The repository after its first `make run`. Tests only look at it; who changes something takes `repo`."""

@@ -286,6 +286,7 @@ def with_hooks(network: nn.Module, pixels: Tensor, label: int, monkeypatch: pyte
     return gradient.abs().amax(1)[0]
 
 
+@pytest.mark.usefixtures("shallow_resnet")
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_real_networks(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
@@ -305,6 +306,7 @@ def test_real_networks(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0 < total < 1.0001
 
 
+@pytest.mark.usefixtures("shallow_resnet")
 def test_folded_batch_norm_gives_the_same_scores() -> None:
     torch.manual_seed(0)
     network = build_classifier("gap_lowres", "resnet101", 3, 0.0).eval()

@@ -18,9 +18,11 @@ from weakseg.crf.lattice import lattice_labels
 from weakseg.crf.params import DEEPLAB, KEEP_FLOOR, SEC, CRFParams, _divided
 
 
-def refine_case(random_seed: int, classes: int = 21) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+def refine_case(
+    random_seed: int, classes: int = 21, height: int = 90, width: int = 120
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Three likely classes, two rivals at half their odds, the rest unlikely but together worth a tenth."""
-    images, scores = smooth_case(1, classes, 90, 120, random_seed)
+    images, scores = smooth_case(1, classes, height, width, random_seed)
     scores[:, 3:] -= 5
     scores[:, 3:5] += 2
     return images[0], scores[0].log_softmax(0).numpy()
@@ -56,11 +58,11 @@ def test_refine_of_one_supported_class_needs_no_crf(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("random_seed", range(2))
 def test_exact_refine_agrees_with_the_lattice_and_with_itself_in_blocks(random_seed: int) -> None:
-    image, log_probs = refine_case(random_seed)
+    image, log_probs = refine_case(random_seed, height=45, width=60)  # time grows with the square of the pixels
     exact = exact_labels(image, log_probs, SEC)
     assert exact.dtype == np.uint8
     assert (exact == lattice_labels(image, log_probs, SEC)).mean() >= 0.93
-    assert (exact == exact_labels(image, log_probs, SEC, max_bytes=1 << 24)).mean() >= 0.999
+    assert (exact == exact_labels(image, log_probs, SEC, max_bytes=1 << 20)).mean() >= 0.999
     every_class = mean_field(image[None], torch.from_numpy(log_probs)[None], SEC, "exact")[0].argmax(0).numpy()
     assert (exact == every_class).mean() >= 0.998
 
