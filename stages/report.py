@@ -25,8 +25,8 @@ def main() -> None:
     if tuple(read_class_names(found.classes)[1:]) != VOC_CLASSES:
         found = replace(found, published=None)  # the papers' numbers are of VOC alone
     write_report(paths.out, found)
-    print(summary_table(read_json(paths.metrics / "summary.json")))
-    print(undecided_pairs(read_json(paths.metrics / "comparisons.json")))
+    undecided = undecided_pairs(read_json(paths.metrics / "comparisons.json"))
+    print(summary_table(read_json(paths.metrics / "summary.json")), *([undecided] if undecided else []), sep="\n")
     print(f"pictures: {paths.out / 'index.html'}")
 
 

@@ -247,11 +247,19 @@ def test_undecided_pairs_say_which_noise_is_known() -> None:
 
 def test_markdown_table_puts_published_numbers_beside_ours() -> None:
     lines = markdown_table(
-        {**SUMMARY, "my|own": {}}, {"sec": METRICS}, {"sec": (None, 50.7), "full": (None, 67.6)}
+        {**SUMMARY, "my|own": {"miou": 1.0}}, {"sec": METRICS}, {"sec": (None, 50.7), "full": (None, 67.6)}
     ).splitlines()
     assert lines[2] == "| sec | 41.2 | 43.0 | 71.7 | 80.0 | 33.3 | – / 50.7 |"
     assert lines[3] == "| full | 60.0 | – | – | – | – | – / 67.6 |"
-    assert lines[4].startswith("| my\\|own |")
+    assert lines[4].startswith("| my\\|own | 1.0 | – |")
+
+
+def test_experiments_without_a_number_stand_in_one_line_instead_of_rows_of_dashes() -> None:
+    nothing: dict[str, Any] = {"miou": None, "miou_crf": float("nan"), "percent_of_full": None, "beyond_tags": ""}
+    for made in (summary_table, lambda summary: markdown_table(summary, {}, {}).rstrip("\n")):
+        assert made({"sec": nothing, "full": nothing}) == "Nothing was measured: no validation photo has a mask."
+        lines = made({**SUMMARY, "own": nothing}).splitlines()
+        assert lines[-1] == "Not measured: own." and not any(line.startswith(("own", "| own")) for line in lines)
 
 
 def test_curves_keep_gaps_and_name_a_damaged_file(tmp_path: Path) -> None:

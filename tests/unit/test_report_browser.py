@@ -185,6 +185,8 @@ def test_two_experiments_side_by_side_with_their_errors(browser: Browser, compar
     card = page.locator("#cards article").first
     captions = card.locator("figcaption").all_inner_texts()
     assert captions == ["photo", "ground truth", "sec", "full", "errors of sec", "errors of full", "who is wrong"]
+    legend = page.locator("#error-legend li").all_inner_texts()
+    assert legend == ["sec is wrong", "full is wrong", "both are wrong"]
     maps = card.locator("canvas")
     maps.nth(2).wait_for(state="attached")
     nothing = [0, 0, 0, 0]
@@ -311,6 +313,7 @@ def test_photos_of_ones_own_come_first_with_their_predictions(
     ]
     write_manifest(sources.manifest, own)
     write_images(tmp_path / "truth.zip", [])
+    write_images(tmp_path / "masks/full.zip", ((one.image_id, label_image(0 * truth_of(one))) for one in own[4:]))
     write_arrays(
         tmp_path / "evaluation/sec.npz", [(f"{kind}/confusion", np.zeros((3, 3), int)) for kind in ("raw", "crf")]
     )
@@ -318,11 +321,18 @@ def test_photos_of_ones_own_come_first_with_their_predictions(
     write_json(tmp_path / "metrics/sec.json", {**METRICS, **nothing, "images_with_ground_truth": 0})
     write_json(tmp_path / "metrics/summary.json", {"sec": nothing, "full": nothing})
     write_report(tmp_path / "report", sources)
+    assert (tmp_path / "report/table.txt").read_text().startswith("Nothing was measured")
     page, _ = opened(browser, (tmp_path / "report" / "index.html").as_uri())
     titles = page.locator("main h2").all_inner_texts()
     assert titles[0] == "Photos and predictions" and not {"Results", "Confusion", "IoU by class"} & set(titles)
     assert shown_ids(page) == [f"photo_{index}" for index in range(4, 8)]
     captions = page.locator("#cards article").first.locator("figcaption").all_inner_texts()
     assert captions == ["photo", "prediction", "with CRF"]
+    assert page.locator("#error-legend li").count() == 0  # nobody knows what is wrong
+    assert page.locator("#order option").all_inner_texts() == ["as listed", "random"]
+    page.select_option("#other", "full")
+    assert page.locator("#error-legend li").all_inner_texts() == ["where they differ"]
+    page.select_option("#split", "train")  # of which there are no predictions
+    assert page.locator("#error-legend li").count() == 0
     assert not list((tmp_path / "report").glob("confusion_*"))
     page.close()

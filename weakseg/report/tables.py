@@ -10,6 +10,7 @@ import numpy.typing as npt
 from weakseg.files import write_table
 from weakseg.report.sources import Published
 
+SCORES = ("miou", "miou_crf", "percent_of_full")  # of an experiment in metrics/summary.json
 Curves = Mapping[str, Mapping[str, npt.NDArray[np.float64]]]
 
 
@@ -49,30 +50,51 @@ def _declared(summary: Mapping[str, Mapping[str, Any]], cell: str) -> list[str]:
     return [cell] if any("beyond_tags" in values for values in summary.values()) else []
 
 
+def _measured(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The experiments that have a number: none where no photo has a mask."""
+    return {name: own for name, own in summary.items() if any(percent(own.get(key)) != "–" for key in SCORES)}
+
+
+def _not_measured(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line about the experiments without a number; "" if there is none."""
+    measured = _measured(summary)
+    if not measured:
+        return "Nothing was measured: no validation photo has a mask."
+    missing = ", ".join(name for name in summary if name not in measured)
+    return missing and f"Not measured: {missing}."
+
+
 def summary_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
     """Plain text: experiment, mIoU without and with CRF, per cent of the bound, supervision beyond tags; `–` where a
-    number is missing."""
+    number is missing. Experiments without any number stand in one line below."""
+    measured, missing = _measured(summary), _not_measured(summary)
+    if not measured:
+        return missing
     rows = [["experiment", "mIoU", "mIoU with CRF", "% of full", *_declared(summary, "beyond tags")]]
     rows += [
         [
             experiment,
-            *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full")),
+            *(with_spread(values, key) for key in SCORES),
             *_declared(summary, beyond_tags(values)),
         ]
-        for experiment, values in summary.items()
+        for experiment, values in measured.items()
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3)), *row[4:]]).rstrip()
         for row in rows
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    ruled = [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
+    return "\n".join([*ruled, *([missing] if missing else [])])
 
 
 def markdown_table(
     summary: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Any]], published: Published
 ) -> str:
     """The summary with pixel accuracy, foreground share and, beside VOC, the published mIoU, for a README."""
+    measured, missing = _measured(summary), _not_measured(summary)
+    if not measured:
+        return f"{missing}\n"
     titles = [
         "experiment",
         "mIoU %",
@@ -84,17 +106,17 @@ def markdown_table(
         *_declared(summary, "beyond tags"),
     ]
     lines = ["| " + " | ".join(titles) + " |", "|---|" + "---:|" * (len(titles) - 1)]
-    for experiment, values in summary.items():
+    for experiment, values in measured.items():
         own = with_sd_keys(metrics.get(experiment, {}))
         cells = [
             experiment.replace("|", "\\|"),
-            *(with_spread(values, key) for key in ("miou", "miou_crf", "percent_of_full")),
+            *(with_spread(values, key) for key in SCORES),
             *(with_spread(own, key) for key in ("pixel_accuracy", "foreground_fraction")),
             *([" / ".join(map(percent, published.get(experiment, (None, None))))] if published else []),
             *_declared(summary, beyond_tags(values).replace("|", "\\|")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(["", missing] if missing else [])]) + "\n"
 
 
 def write_plot_data(

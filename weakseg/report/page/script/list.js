@@ -59,6 +59,15 @@ const drawVisible = () => {
     list.shown.set(index, element);
   }
 };
+const meaningsOf = cards => { // of the colours of errors, where the truth is known, and of differences, where it is not
+  const predicted = cards.filter(card => maskOf(card, state.a));
+  const known = predicted.some(card => card.truth), unknown = predicted.some(card => !card.truth && maskOf(card, state.b));
+  if (!comparing()) return known ? [[WRONG.a, 'errors: the prediction is wrong']] : [];
+  return [
+    ...(known ? [[WRONG.a, state.a + ' is wrong'], [WRONG.b, state.b + ' is wrong'], [WRONG.both, 'both are wrong']] : []),
+    ...(unknown ? [[WRONG.differ, 'where they differ']] : []),
+  ];
+};
 const listPhotos = () => {
   list.cards = chosenPhotos();
   const all = data.images.filter(card => state.split === '' || card.split === state.split).length;
@@ -71,11 +80,8 @@ const listPhotos = () => {
     byId('uncell').textContent = (truth === predicted ? nameOf(truth) + ' that ' + state.a + ' got right'
       : nameOf(truth) + ' that ' + state.a + ' took for ' + nameOf(predicted)) + ' ×';
   }
-  const meanings = comparing()
-    ? [[WRONG.a, state.a + ' is wrong'], [WRONG.b, state.b + ' is wrong'], [WRONG.both, 'both are wrong']]
-    : [[WRONG.a, 'errors: the prediction is wrong']];
   byId('error-legend').replaceChildren(
-    ...meanings.map(([colour, text]) => make('li', {}, chip('rgb(' + colour + ')'), text)));
+    ...meaningsOf(list.cards).map(([colour, text]) => make('li', {}, chip('rgb(' + colour + ')'), text)));
   document.body.classList.toggle('comparing', comparing());
   layOut();
 };
