@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tests.profile_cases import PROFILES, ROOT, WITHOUT_MASKS, file_of, settings_of
 from weakseg.errors import UserError
+from weakseg.runtime import NAME
 from weakseg.settings import reading
 from weakseg.settings.data import Data
 from weakseg.settings.losses import SecLoss
@@ -420,6 +421,12 @@ def test_segmenters_start_from_a_file_or_a_classifier_of_the_models(tmp_path: Pa
     content = toy()
     put(content, "train_segmenter.start_from", value)
     assert keys_of(complaint(tmp_path, content)) == ["train_segmenter.start_from"]
+
+
+def test_what_a_name_is_stands_in_one_place() -> None:
+    """Settings accept the names that stages and their `--name` do."""
+    files = [*(ROOT / "weakseg").rglob("*.py"), *(ROOT / "stages").glob("*.py")]
+    assert [path.name for path in files if NAME in path.read_text(encoding="utf-8")] == ["stage.py"]
 
 
 @pytest.mark.parametrize("name", ["a b", "../a", "a.b", "-a", "", "a" * 65, "a@b", "ä"])

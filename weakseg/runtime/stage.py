@@ -18,7 +18,7 @@ from weakseg.runtime import launch, resources
 from weakseg.runtime.lifetime import DVC_STAGE, end_with_dvc
 from weakseg.runtime.one_run import only_run
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # of an entry of params.yaml; it becomes part of paths
 # glibc returns every large buffer to the system and faults it in again at the next step; raising these thresholds
 # saves 12 to 33 % of a training step on a CPU. They must stand in the environment before the process starts.
 MALLOC_SETTINGS = {

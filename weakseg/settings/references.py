@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from weakseg.settings.types import NAME
+from weakseg.runtime import NAME
 
 REFERENCES = (  # key (* is any entry), and the section that its value names an entry of
     ("make_cues.foreground_net", "make_cams"),

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from weakseg.runtime import NAME
+
 NETWORKS = Path(__file__).resolve().parents[1] / "networks"
 
 
@@ -71,20 +73,18 @@ def _on_grid(side_px: int) -> int:
 
 
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # of an entry; it becomes part of paths
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 CrfName = Name | Literal["none"]
 # A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
 _PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
 FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
 # Files below data/ by what they hold: label maps (.zip), or heat maps too (.npz); saliency; what a refinement uses.
-_NAMED = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-LabelsBelow = Annotated[str, Field(pattern=rf"^(seeds|(guides|refined|imported)/{_NAMED})\.zip$")]
+LabelsBelow = Annotated[str, Field(pattern=rf"^(seeds|(guides|refined|imported)/{NAME})\.zip$")]
 SourceBelow = Annotated[
-    str, Field(pattern=rf"^((seeds|(guides|refined|imported)/{_NAMED})\.zip|(cams|refined)/{_NAMED}\.npz)$")
+    str, Field(pattern=rf"^((seeds|(guides|refined|imported)/{NAME})\.zip|(cams|refined)/{NAME}\.npz)$")
 ]
-SaliencyBelow = Annotated[str, Field(pattern=rf"^(saliency|imported_saliency/{_NAMED})\.zip$")]
-UsedBelow = Annotated[str, Field(pattern=rf"^(none|(boundaries|imported_proposals)/{_NAMED}\.npz)$")]
+SaliencyBelow = Annotated[str, Field(pattern=rf"^(saliency|imported_saliency/{NAME})\.zip$")]
+UsedBelow = Annotated[str, Field(pattern=rf"^(none|(boundaries|imported_proposals)/{NAME}\.npz)$")]
 Declared = Annotated[str, Field(pattern=r"^[\w][\w .,+()/-]{0,79}$")]  # a few words for tables
 StartFrom = Annotated[str, Field(pattern=rf"^(pretrained|classifier)(/{_PLAIN_PART})+$", max_length=200)]
 # `geometry` is how a photo becomes a network's input, everywhere: `warp` makes the whole photo a square; `fit` brings its
