@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.workspace import Cost
-from weakseg.networks import build_classifier, build_segmenter
+from weakseg.networks import build_boundaries, build_classifier, build_segmenter
+from weakseg.settings import repeat_of
 from weakseg.settings.params import Params
 
 PASSES_OF_TRAINING = 3  # forward, and twice as much backward
@@ -43,12 +44,15 @@ PHOTOS_OF = {
     "make_g1_guides": lambda p: p.train, "make_oracle_guides": lambda p: p.train,
     "evaluate_supervision": lambda p: p.train, "evaluate_seeds": lambda p: p.val,
     "evaluate_centre_mean": lambda p: p.val, "predict": lambda p: p.val, "postprocess": lambda p: p.val,
-    "evaluate": lambda p: p.val,
+    "evaluate": lambda p: p.val, "import_saliency": lambda p: p.train, "import_proposals": lambda p: p.train,
+    "predict_boundaries": lambda p: p.train, "refine": lambda p: p.train, "predict_training": lambda p: p.train,
+    "label_training": lambda p: p.train, "predict_repeat": lambda p: p.val, "evaluate_repeat": lambda p: p.val,
 }  # fmt: skip
 ONCE = frozenset({
     "check_params", "check_rows", "make_toy", "write_test_rule", "summarize", "export_voc", "report", "compare_published",
 })  # fmt: skip
-TRAININGS = ("train_classifier", "train_segmenter", "train_saliency")
+TRAININGS = ("train_classifier", "train_segmenter", "train_saliency", "train_boundaries", "train_repeat")
+SEGMENTERS = ("train_segmenter", "train_repeat", "predict", "predict_training", "predict_repeat")
 ROWS_OF_A_STAGE = ("_again", "_imported")  # endings of the ablations' stages that run the script of another
 
 
@@ -70,10 +74,11 @@ def units(stage: str, params: Params, photos: Photos) -> int | None:
     """Photos, or photos times steps; None: the stage does what it does once, or how often is not known here."""
     script, name = script_of(stage), stage.partition("@")[2]
     training: Any = None
-    if script == "train_classifier":
-        training = params.train_classifier.get(name, next(iter(params.train_classifier.values()))).training
-    elif script in ("train_segmenter", "train_saliency"):
-        training = getattr(params, script).training
+    if script in ("train_classifier", "train_boundaries"):
+        networks = getattr(params, script)
+        training = networks.get(name, next(iter(networks.values()))).training
+    elif script in ("train_segmenter", "train_repeat", "train_saliency"):
+        training = (params.train_saliency if script == "train_saliency" else params.train_segmenter).training
     if training is not None:
         return int(training.steps * training.batch_size)
     count = PHOTOS_OF.get(script_of(stage))
@@ -95,22 +100,37 @@ def flops(stage: str, params: Params, num_classes: int) -> int | None:
     script, name = script_of(stage), stage.partition("@")[2]
     if script in ("train_classifier", "make_cams", "evaluate_seeds", "make_g1_guides", "select_saliency_photos"):
         return _classifier_flops(script, name, params, num_classes)
-    if script in ("train_segmenter", "predict"):
-        experiment = params.experiments.get(name, params.experiments["guided"])
-        settings = params.train_segmenter
-        side = settings.input_px if script == "train_segmenter" else experiment.test.input_px or settings.input_px
-        network = build_segmenter(
-            experiment.train.head, settings.backbone, num_classes, 0.0, experiment.train.average_pool5a
-        )
-        return forward_flops(network, side, side) * (PASSES_OF_TRAINING if script == "train_segmenter" else 1)
+    if script in SEGMENTERS:
+        return _segmenter_flops(script, name, params, num_classes)
+    if script in ("train_boundaries", "predict_boundaries"):
+        return _boundary_flops(script, name, params)
     if script in ("train_saliency", "predict_saliency"):
         network = build_segmenter(params.train_saliency.head, params.train_saliency.backbone, 2, 0.0)
         if script == "predict_saliency":
             return forward_flops(network, params.predict_saliency.max_side_px, params.predict_saliency.max_side_px)
-        scales = getattr(params.train_saliency, "loss_scales", None) or [1.0]
-        sides = [round(params.train_saliency.input_px * scale) for scale in scales]
+        sides = [round(params.train_saliency.input_px * scale) for scale in params.train_saliency.input_scales]
         return PASSES_OF_TRAINING * sum(forward_flops(network, side, side) for side in sides)
     return None
+
+
+def _segmenter_flops(script: str, name: str, params: Params, num_classes: int) -> int:
+    name = repeat_of(name).experiment if script.endswith("_repeat") else name
+    experiment, settings = params.experiments.get(name, params.experiments["guided"]), params.train_segmenter
+    is_training = script in TRAININGS
+    side = settings.input_px if is_training else experiment.test.input_px or settings.input_px
+    network = build_segmenter(
+        experiment.train.head, settings.backbone, num_classes, 0.0, experiment.train.average_pool5a
+    )
+    return forward_flops(network, side, side) * (PASSES_OF_TRAINING if is_training else 1)
+
+
+def _boundary_flops(script: str, name: str, params: Params) -> int:
+    """Training, too, is little more than a forward pass: the backbone is frozen, and what learns is small."""
+    settings = params.train_boundaries.get(name, next(iter(params.train_boundaries.values())))
+    is_training = script == "train_boundaries"
+    side = settings.input_px if is_training else params.predict_boundaries.input_px or settings.input_px
+    once = forward_flops(build_boundaries(settings.backbone), side, side)
+    return once * (2 if not is_training and params.predict_boundaries.flip else 1)
 
 
 def _classifier_flops(script: str, name: str, params: Params, num_classes: int) -> int:

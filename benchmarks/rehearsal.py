@@ -56,7 +56,10 @@ def few(params: Content) -> Content:
     }  # fmt: skip
     toy = workspace.read_profile("toy")
     params["data"], params["saliency"] = toy["data"], toy["saliency"]
-    networks = [*params["train_classifier"].values(), params["train_saliency"], params["train_segmenter"]]
+    networks = [
+        *params["train_classifier"].values(), *params["train_boundaries"].values(), params["train_saliency"],
+        params["train_segmenter"],
+    ]  # fmt: skip
     for network in networks:
         network["training"] |= {"steps": STEPS, "batch_size": BATCH}
         if "pretrained" in network:

@@ -21,8 +21,9 @@ from weakseg.settings import read_params, write_profile
 from weakseg.settings.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("data/none", 
-    "dvc.yaml", ".dvcignore", "stages", "weakseg", "data/lists", "models/pretrained", "ablations/published.yaml",
+COPIED = (
+    "dvc.yaml", ".dvcignore", "stages", "weakseg", "data/lists", "data/none", "models/pretrained",
+    "ablations/published.yaml",
 )  # fmt: skip
 Content = dict[str, Any]  # of params.yaml
 # what a stage reports when it ends (weakseg.runtime.resources)
@@ -58,7 +59,8 @@ def _written(profile: str, folder: Path) -> Path:
 
 def with_steps(params: Content, steps: int) -> Content:
     """The settings with that many training steps everywhere."""
-    for network in (*params["train_classifier"].values(), params["train_saliency"], params["train_segmenter"]):
+    classifiers, boundaries = (params[name].values() for name in ("train_classifier", "train_boundaries"))
+    for network in (*classifiers, *boundaries, params["train_saliency"], params["train_segmenter"]):
         network["training"]["steps"] = steps
     return params
 
