@@ -121,6 +121,16 @@ def test_the_drawn_pipeline_is_that_of_dvc_yaml() -> None:
     assert (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8") == draw_pipeline.page(ROOT / "dvc.yaml")
 
 
+def test_the_readmes_drawing_holds_stages_and_all_that_train_a_network() -> None:
+    drawing = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The pipeline\n\n```\n")[2].partition("```")[0]
+    )
+    drawn = set(re.findall(r"\b[a-z]+_[a-z_]+|(?<=─ )[a-z]+", drawing))
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].keys()
+    trainings = {name for name in stages if name.startswith("train_")} - {"train_repeat"}
+    assert trainings | {"refine", "predict_boundaries"} <= drawn <= stages
+
+
 def test_the_drawing_follows_deps() -> None:
     stages = {
         "a": {"outs": ["data/a.zip", {"data/b": {"cache": True}}]},
