@@ -5,6 +5,7 @@ Imports are followed module by module, through the names that a room offers in i
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,15 +57,16 @@ def _offered(room: str, name: str) -> Iterator[Path]:
                 yield folder / f"{node.module}.py"
 
 
+@functools.cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[Path]:
+@functools.cache
+def imports_of(path: Path) -> tuple[Path, ...]:
     """Of a file, at the top, inside a function, and for types alone."""
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from modules_named(node)
+    nodes = [node for node in ast.walk(_tree(path)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return tuple(file for node in nodes for file in modules_named(node))
 
 
 def reached(script: Path) -> set[Path]:
