@@ -18,9 +18,10 @@ from weakseg.losses import pooling as pooling_module
 from weakseg.losses.pooling import global_weighted_rank_pool
 from weakseg.runtime.devices import to_device
 from weakseg.settings.losses import Loss
-from weakseg.training.loop import LossTerms, _batches, _loader, _step, build_optimizer, moved
+from weakseg.training.loop import LossTerms, _step, build_optimizer, moved
 from weakseg.training.objectives import objective_of
 from weakseg.training.optimization import weighted_sum
+from weakseg.training.parallel import loaded
 from weakseg.training.run import Progress
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def step(name: str, optimizer: str, change: Callable[[LossTerms], LossTerms] = l
     settings = run.settings.model_copy(update={"optimizer": optimizer})
     network: nn.Module = to_device(network_of(name), CPU).train()
     optimiser, state = build_optimizer(network, settings), Progress()
-    batch = next(_batches(_loader(Scenes(), run, 0), CPU))
+    batch = next(loaded(Scenes(), run, 0, CPU))
     assert len(batch["image_id"]) == BATCH
     assert batch["images"].dtype == torch.uint8
     with NoWaiting():
@@ -100,7 +101,7 @@ def lose_without_values(name: str, monkeypatch: pytest.MonkeyPatch, **changes: A
     network = network_of(name).to(META).train()
     batch = {
         key: moved(value, META)
-        for key, value in next(_batches(_loader(Scenes(), run_named(name, Path("unused")), 0), CPU)).items()
+        for key, value in next(loaded(Scenes(), run_named(name, Path("unused")), 0, CPU)).items()
     }
     losses: dict[str, Tensor] = terms(network, batch)
     weighted_sum(losses, terms.weights if settings else {"logistic": 1.0}).backward()  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -47,16 +47,15 @@ class PartialResults:
         cannot be written; finished photos are kept.
         """
         path = self.folder / f"{self._file_name}.{self.identity}.{maker}.part"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "a+b") as file:
+        with ExitStack() as stack:
+            with _writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = open(path, "a+b")  # noqa: SIM115 - closed by _close
+                stack.callback(_close, file)
                 file.truncate(max((place.start + place.length for _, place in _frames(path)), default=0))
-                for image_id, entries in results:
+            for image_id, entries in results:
+                with _writing(path):
                     _append(file, image_id, entries)
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot be written ({error.strerror or error}); finished photos are kept"
-            ) from error
 
     def entries(self, image_ids: Iterable[str], done: Mapping[str, _Place]) -> Iterator[tuple[str, bytes]]:
         """Names and contents of these photos' results, in order; raises UserError if one is missing."""
@@ -90,6 +89,19 @@ class PartialResults:
 
     def _files(self, identity: str) -> list[Path]:
         return sorted(self.folder.glob(f"{glob.escape(self._file_name)}.{identity}.*.part"))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); finished photos are kept") from error
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # every frame has been flushed; what could not be written has been reported
+        file.close()
 
 
 def _append(file: IO[bytes], image_id: str, entries: Entries) -> None:

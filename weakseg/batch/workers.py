@@ -58,8 +58,11 @@ def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], wor
             for result, used in _in_order(pool, partial(_with_usage, function), items, 4 * workers):
                 resources.note(used)
                 yield result
-        except BrokenProcessPool:
-            raise UserError("a worker process died (out of memory?); lower WEAKSEG_WORKERS and rerun") from None
+        except (BrokenProcessPool, EOFError):  # EOFError: of the server that could not start one
+            raise UserError(
+                "a worker process died or could not be started (out of memory? too many processes, `ulimit -u`?); "
+                "lower WEAKSEG_WORKERS and rerun"
+            ) from None
 
 
 def _start_server(context: multiprocessing.context.ForkServerContext) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from weakseg.cli.verify import dvc_digest
 from weakseg.errors import UserError
 
 LEFTOVERS = ("checkpoints", "ablations/checkpoints", "build", "weakseg.egg-info", "dvc_plots", "dvclive",
@@ -29,15 +30,15 @@ def remove_leftovers() -> None:
 
 
 def remove_results(lock: Path) -> None:
-    """Remove the outs that `lock` records and DVC's cache holds; outs that it does not hold are kept, and named."""
+    """Remove the outs that `lock` records and DVC's cache holds as they are; other outs are kept, and named."""
     outs = list(_outs(lock))
-    cache = _cache_folder()
-    kept = [path for path, md5 in outs if not (cache / "files" / "md5" / md5[:2] / md5[2:]).exists()]
+    cache = _cache_folder() / "files" / "md5"
+    kept = [path for path, md5 in outs if not (cache / md5[:2] / md5[2:]).exists() or dvc_digest(path) != md5]
     print(
         f"removed {_removed(path for path, _ in outs if path not in kept)} of results; `dvc checkout` brings them back"
     )
     if kept:
-        print(f"kept, since DVC's cache does not have them: {', '.join(map(str, kept))}")
+        print(f"kept, since DVC's cache does not have them as they are: {', '.join(map(str, kept))}")
 
 
 def _running_stage(folder: Path) -> str:

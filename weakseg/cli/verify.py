@@ -37,7 +37,7 @@ def verify(options: Namespace) -> None:
         for path, digest in _recorded(Path("dvc.lock")):
             if not path.exists():
                 missing += 1
-            elif _digest(path) != digest:
+            elif dvc_digest(path) != digest:
                 problems.add(f"{path}: is not what dvc.lock records; `dvc checkout --force` or a new run replaces it")
     for path in sorted(file for place in options.paths or map(Path, RESULTS) for file in _files(place, problems)):
         with problems.collect():
@@ -56,13 +56,13 @@ def _recorded(lock: Path) -> Iterator[tuple[Path, str]]:
         yield from ((Path(out["path"]), out["md5"]) for out in stage.get("outs", []))
 
 
-def _digest(path: Path) -> str:
+def dvc_digest(path: Path) -> str:
     """The hash that DVC gives a file, or a folder with all that is in it."""
     if path.is_file():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    listed = [{"md5": _digest(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listed = [{"md5": dvc_digest(file), "relpath": file.relative_to(path).as_posix()} for file in files]
     listed.sort(key=lambda item: item["relpath"].split("/"))
     return hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest() + ".dir"
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,15 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # of an entry of params.yaml; it becom
 MALLOC_SETTINGS = {
     "MALLOC_TOP_PAD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }  # fmt: skip
+
+NO_MORE = (
+    "no more processes or threads can be started; raise `ulimit -u` or the container's limit, or lower WEAKSEG_WORKERS"
+)
+
+NO_SHARED_MEMORY = (
+    "/dev/shm has no room for what worker processes share; give the container more (`docker run --shm-size=1g`), or set "
+    "WEAKSEG_WORKERS=0"
+)
 
 
 def start_again_with_memory_settings() -> None:
@@ -127,10 +137,16 @@ def _one_message(name: str) -> Iterator[None]:
         time.sleep(2 if launch.rank() else 0)  # the first process reports what all find, and thereby ends the others
         sys.exit(f"{name}: {error}")
     except RuntimeError as error:
+        if "can't start new thread" in str(error):
+            sys.exit(f"{name}: {NO_MORE}")
         if not launch.is_process_of_job() or "peer" not in str(error):
             raise
         sys.exit(f"{name}: lost the connection to another process of the job")
     except OSError as error:
+        if error.errno == errno.EAGAIN:
+            sys.exit(f"{name}: {NO_MORE}")
+        if error.errno == errno.ENOSPC and _is_from_semaphores(error):
+            sys.exit(f"{name}: {NO_SHARED_MEMORY}")
         if error.errno not in (errno.ENOSPC, errno.EPIPE) or error.filename is not None:
             raise
         with suppress(OSError):
@@ -138,6 +154,12 @@ def _one_message(name: str) -> Iterator[None]:
         sys.exit(f"{name}: standard output cannot be written ({error.strerror})")
     except KeyboardInterrupt:
         sys.exit(f"{name}: stopped")
+
+
+def _is_from_semaphores(error: OSError) -> bool:
+    """Whether multiprocessing found no room for one, which Linux keeps in /dev/shm; the error names no file."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return error.filename is None and frames[-1].f_globals.get("__name__") == "multiprocessing.synchronize"
 
 
 def _meet() -> None:

@@ -100,7 +100,7 @@ def missing_files(content: Any, root: Path) -> Iterator[str]:
         drawn = isinstance(value, str) and Path(value).parts[:2] == ("data", "toy")
         if isinstance(value, str) and not drawn and not (root / value).is_dir():
             yield f"{key}: {value}: no such folder; put the photos there, or name the folder where they are"
-    for part in ("train_classifier.*", "train_saliency"):
+    for part in ("train_classifier.*", "train_saliency", "train_boundaries.*"):
         for key, value in _values(content, [*part.split("."), "pretrained"]):
             if isinstance(value, str) and not (root / "models" / "pretrained" / value).is_file():
                 yield f"{key}: models/pretrained/{value}: no such file; models/pretrained/README.md says what goes there"

@@ -75,8 +75,8 @@ def _on_grid(side_px: int) -> int:
 GridSide = Annotated[int, Field(ge=33, le=4097), AfterValidator(_on_grid)]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 CrfName = Name | Literal["none"]
-# A file below a folder that dvc.yaml names: its parts are plain, so that it stays there.
-_PLAIN_PART = r"[\w,+()-][\w .,+()-]*"
+# A file below a folder that dvc.yaml names: its parts are plain, so it stays there and is no option.
+_PLAIN_PART = r"[\w,+()][\w .,+()-]*"
 FileBelow = Annotated[str, Field(pattern=rf"^{_PLAIN_PART}(/{_PLAIN_PART})*$", max_length=200)]
 # Files below data/ by what they hold: label maps (.zip), or heat maps too (.npz); saliency; what a refinement uses.
 LabelsBelow = Annotated[str, Field(pattern=rf"^(seeds|(guides|refined|imported)/{NAME})\.zip$")]

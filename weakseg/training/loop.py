@@ -6,10 +6,9 @@ happened. Several processes (`training.parallel`) share each batch: the samples 
 dropout, and without dropout the losses agree to rounding.
 """
 
-import ctypes
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from types import FrameType
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from weakseg.errors import UserError
 from weakseg.runtime import (
@@ -30,21 +28,19 @@ from weakseg.runtime import (
     to_device,
     wait,
     with_progress,
-    worker_count,
 )
 from weakseg.settings import Training
 from weakseg.training import optimization
 from weakseg.training.checkpoints import Checkpoints
-from weakseg.training.parallel import batch_shares, data_parallel
+from weakseg.training.parallel import data_parallel, loaded
 from weakseg.training.run import Progress, Run
-from weakseg.training.sampling import Batch, Positions, SampleSource, as_tensors, stacked
+from weakseg.training.sampling import Batch, SampleSource
 from weakseg.watching import PhotoSample, event_file
 
 LossTerms = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
 LOG_EVERY_STEPS = 10
-PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def train(
@@ -62,7 +58,7 @@ def train(
     optimizer = build_optimizer(network, settings)
     state = _restore(run, checkpoints, network, optimizer, device, sample)
     model = compiled(data_parallel(network, device))
-    with _StopSignals() as stop, closing(_batches(_loader(source, run, state.step), device)) as batches:
+    with _StopSignals() as stop, closing(loaded(source, run, state.step, device)) as batches:
         progress = with_progress(batches, run.name, settings.steps, "step", start=state.step)
         for batch in progress:
             terms = _step(model, optimizer, batch, loss_terms, weights, run, state.step, device)
@@ -94,53 +90,6 @@ def _decided(
         return False, False
     due = is_first() and checkpoints.due(step)
     return agreed(due), agreed(stop.requested)
-
-
-def _loader(source: SampleSource, run: Run, step: int) -> DataLoader[Batch]:
-    batch_size, workers = run.settings.batch_size, min(worker_count(), 8)
-    positions = Positions(
-        source, run.random_seed, step * batch_size, run.settings.steps * batch_size, run.settings.sampling
-    )
-    return DataLoader(
-        positions,
-        batch_sampler=batch_shares(batch_size, run.settings.steps - step, run.name),
-        num_workers=workers,
-        collate_fn=stacked,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_live_as_long_as_the_loop,
-    )
-
-
-def _batches(loader: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
-    """The loader's batches; a worker's error or death is reported without the traceback that torch adds. The workers
-    end with this generator: torch ends them when its iterator is freed, but a propagating error keeps that alive, and
-    at Python's exit nothing else would end processes that ignore SIGTERM.
-    """
-    iterator = iter(loader)
-    try:
-        for arrays in iterator:
-            yield as_tensors(arrays, pinned=device.type == "cuda")
-    except UserError as error:
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise UserError(
-            "a worker process that reads photos died (out of memory?); lower WEAKSEG_WORKERS and rerun: the "
-            "training goes on from its last checkpoint"
-        ) from None
-    finally:
-        if hasattr(iterator, "_shutdown_workers"):
-            iterator._shutdown_workers()
-
-
-def _live_as_long_as_the_loop(worker: int) -> None:
-    """Ctrl-C and a group's SIGTERM reach loader workers too; they must outlive them for the loop to finish its step.
-    Where the loop itself is killed, Linux ends them: nobody would read what they still send."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _step(
