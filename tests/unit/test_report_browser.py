@@ -273,6 +273,9 @@ def test_curves_of_all_runs_lie_over_each_other_and_none_is_clipped(browser: Bro
     page.select_option("#term", "loss")
     page.get_by_role("checkbox", name="segmenter-full").uncheck()
     assert lines.count() == 1
+    page.get_by_role("checkbox", name="segmenter-sec").uncheck()
+    assert page.locator("#validation-plot circle").count() == 0  # of sec alone
+    page.get_by_role("checkbox", name="segmenter-sec").check()
     page.focus("#smoothing")
     page.keyboard.press("Home")
     assert page.locator("#loss-plot .raw").count() == 0

@@ -35,7 +35,7 @@ const drawCurves = () => {
   byId('log').checked = state.log !== '';
   plot(byId('loss-plot'), series, {label, log: state.log !== '', smooth: Number(state.smooth) || 0});
   if (byId('validation-plot')) {
-    const names = Object.keys(data.validation);
+    const names = Object.keys(data.validation).filter(name => shown.has('segmenter-' + name) || !runs.includes('segmenter-' + name));
     plot(byId('validation-plot'), names.map(name => ({
       name, colour: colourOf(Math.max(0, runs.indexOf('segmenter-' + name))), x: data.validation[name].step, y: data.validation[name].miou,
     })), {label: 'validation mIoU', marks: true});

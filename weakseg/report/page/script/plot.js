@@ -1,5 +1,6 @@
 // A line chart in SVG: axes from round numbers, thin lines as they are, thick ones smoothed.
-const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c564b', '#7f7f7f'];
+const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c564b', '#7f7f7f',
+  '#6a3d9a', '#b2182b', '#7a8b00', '#17becf'];
 const colourOf = index => COLOURS[index % COLOURS.length];
 
 const ticks = (low, high, count) => {
@@ -59,7 +60,7 @@ const plot = (place, series, {label, log = false, smooth = 0, marks = false}) =>
     const line = draw('path', {d: pathOf(x, smoothed(values, smooth), toX, toY), stroke: colour, class: 'line'});
     line.append(draw('title', {}, name));
     svg.append(line);
-    if (marks) x.forEach((at, i) => values[i] === null || svg.append(draw('circle', {cx: toX(at), cy: toY(values[i]), r: 3.5, fill: colour},
+    if (marks || x.length === 1) x.forEach((at, i) => values[i] === null || svg.append(draw('circle', {cx: toX(at), cy: toY(values[i]), r: 3.5, fill: colour},
       draw('title', {}, name + ', step ' + at + ': ' + shortNumber(values[i])))));
   }
   place.replaceChildren(svg);
