@@ -100,7 +100,7 @@ def test_sec_trains_with_its_crf(backend: str, folder: Path) -> None:
         "train_segmenter",
         f"--params {backend}.yaml --name sec --manifest manifest.csv --classes classes.txt --supervision {{supervision}} "
         f"--start-from {ROOT}/models/{{start_from}} --model {backend}/{{name}} --log {{name}}.csv --recipe {backend}/recipe.json "
-        "--checkpoints checkpoints",
+        f"--progress {backend}/progress.zip --checkpoints checkpoints",
     )
     seed, expand, constrain = losses(folder / "sec.csv", ["seed", "expand", "constrain"])
     assert seed == pytest.approx(np.log(9), rel=0.3)

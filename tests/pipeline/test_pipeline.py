@@ -261,6 +261,9 @@ def test_the_report_has_the_table_the_curves_and_a_sheet_for_each_experiment(pri
         assert np.asarray(chart.convert("L")).std() > 5
     page = (report / "index.html").read_text(encoding="utf-8")
     assert all(name in page for name in EXPERIMENTS)
+    with open(report / "plots" / "validation.csv", encoding="utf-8") as file:
+        looks = {(row["run"], int(row["step"])) for row in csv.DictReader(file)}
+    assert looks == {(name, step) for name in EXPERIMENTS for step in range(1, STEPS + 1)}
 
 
 def test_the_manifest_carries_each_photos_sha256(pristine: Repo) -> None:
