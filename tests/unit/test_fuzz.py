@@ -4,6 +4,7 @@ Photos, masks, text files, folders and saliency sets have such a test beside the
 test_datasets.py, test_saliency_set.py), and so has what a batch stage left half done (test_partial_results.py).
 """
 
+import copy
 import gzip
 import hashlib
 import json
@@ -157,6 +158,7 @@ def test_json_of_a_thousand_levels(tmp_path: Path) -> None:
 
 
 SETTINGS = (ROOT / "params.yaml").read_bytes()
+CONTENT = yaml.safe_load(SETTINGS)
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
@@ -172,15 +174,14 @@ def test_params_of_damaged_text(tmp_path: Path, changes: Changes) -> None:
 @settings(fuzz, max_examples=60)
 @given(st.data(), VALUES)
 def test_params_of_wrong_type(tmp_path: Path, data: st.DataObject, value: Any) -> None:
-    content = yaml.safe_load(SETTINGS)
-    inner = content
+    inner = content = copy.deepcopy(CONTENT)
     while True:
         key = data.draw(st.sampled_from(sorted(inner)))
         if not isinstance(inner[key], dict) or not inner[key] or data.draw(st.booleans()):
             break
         inner = inner[key]
     inner[key] = value
-    text = yaml.safe_dump(content, allow_unicode=True).encode(errors="surrogatepass")
+    text = yaml.dump(content, Dumper=yaml.CSafeDumper, allow_unicode=True).encode(errors="surrogatepass")
     survives(tmp_path / "params.yaml", text, lambda path: read_params([path]))
 
 

@@ -45,14 +45,17 @@ def _version(package: str) -> str:
 def code_in_use() -> Iterator[Path]:
     """The files of `weakseg` and `stages` that this process runs, and all others of their rooms: a room may import more
     of its modules later."""
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        path = Path(file).resolve() if file else REPOSITORY
+    rooms = set()
+    own = [
+        module for name, module in sys.modules.items() if name.partition(".")[0] in ("weakseg", "stages", "__main__")
+    ]
+    for path in (Path(file).resolve() for module in own if (file := getattr(module, "__file__", None))):
         if path.is_relative_to(REPOSITORY / "stages"):
             yield path
         elif path.is_relative_to(REPOSITORY / "weakseg"):
-            room = REPOSITORY / "weakseg" / path.relative_to(REPOSITORY / "weakseg").parts[0]
-            yield from room.rglob("*.py") if room.is_dir() else [path]
+            rooms.add(REPOSITORY / "weakseg" / path.relative_to(REPOSITORY / "weakseg").parts[0])
+    for room in rooms:
+        yield from room.rglob("*.py") if room.is_dir() else [room]
 
 
 def _add_file(digest: Any, name: str, path: Path) -> None:

@@ -5,6 +5,7 @@ ablations/params.yaml:experiments.sec_gmp` are the settings with that entry's `c
 """
 
 import copy
+import functools
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,9 +82,14 @@ def check_params(path: Path, root: Path = Path()) -> None:
         raise UserError(f"{path}:\n" + "\n".join(problems))
 
 
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    return yaml.load(text, _UniqueKeyLoader)
+
+
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+        return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; `make profile NAME=toy` writes it; or run in the repository's root"
