@@ -43,6 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repo]:
     own = settings_of("own-photos")
     params["data"] = own["data"] | {"root": "../photos"}
     params["experiments"] = {name: params["experiments"][name] for name in ("sec", "guided")}
+    params["self_training"], params["evaluate_supervision"]["self_trained"] = {}, []
     write_params(repo.folder, params)
     repo.run("git", "init", "--quiet")
     (base / "run.txt").write_text(repo.dvc("repro"), encoding="utf-8")

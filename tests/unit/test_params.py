@@ -81,7 +81,8 @@ def test_every_profile_is_valid_and_says_how_to_use_it(profile: str, tmp_path: P
         assert params.report.bound in masks
     guides = {own.train.supervision for own in params.experiments.values() if "/" in own.train.supervision}
     made = {f"guides/{name}.zip" for name in (*params.make_guides, *params.make_g1_guides)}
-    assert guides <= made | {f"refined/{name}.zip" for name in params.refine}
+    made |= {f"refined/{name}.zip" for name in params.refine} | {f"self/{name}.zip" for name in params.self_training}
+    assert guides <= made
     assert f"make profile NAME={profile}" in (ROOT / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8")
 
 
@@ -93,6 +94,7 @@ def test_what_is_compared_and_supervised_is_made(profile: str) -> None:
     files = {"cues.npz", "seeds.zip", "ground_truth.zip", "oracle_guides.zip"}
     files |= {f"guides/{name}.zip" for name in (*content["make_guides"], *content["make_g1_guides"])}
     files |= {f"refined/{name}.zip" for name in content["refine"]}
+    files |= {f"self/{name}.zip" for name in content["self_training"]}
     assert {own["train"]["supervision"] for own in content["experiments"].values()} <= files
 
 
@@ -101,12 +103,12 @@ def test_the_profiles_are_there() -> None:
 
 
 def test_profiles_have_the_same_keys_so_that_dvc_can_compare_them() -> None:
-    """But for classifiers that smaller profiles share, and experiments that need masks."""
+    """But for classifiers that smaller profiles share, experiments that need masks, and who trains itself."""
 
     def keys(content: Any, prefix: str = "") -> Iterator[str]:
         for key, value in content.items() if isinstance(content, dict) else ():
             if not re.fullmatch(
-                r"experiments\.(seeds|tags_only|full)|(train_classifier|make_cams)\.(foreground|background|classifier)",
+                r"self_training\..*|experiments\.(seeds|tags_only|full)|(train_classifier|make_cams)\.(foreground|background|classifier)",
                 prefix + key,
             ):
                 yield f"{prefix}{key}"

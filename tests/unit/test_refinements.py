@@ -46,7 +46,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "boundary_walk": {"radius": 3, "power": 10, "doublings": 8, "background": 0.25},
     "par": {"rounds": 10, "dilations": [1, 2], "scale": 1.0, "foreground": 0.7, "background": 0.25},
     "pamr": {"rounds": 10, "dilations": [1, 2], "scale": 0.5, "foreground": 0.7, "background": 0.25},
-    "crf": {"certainty": 0.7, "foreground": 0.3, "background": 0.05},
+    "crf": {
+        "certainty": 0.7,
+        "foreground": {"threshold": 0.3, "coverage": None},
+        "background": {"threshold": 0.05, "coverage": None},
+    },
     "proposals": {"inside": 0.5, "covering": 0.85, "background": 0.3},
     "threshold": {"maximum": "own", "foreground": {"threshold": 0.5, "coverage": None}},
 }

@@ -21,7 +21,7 @@ from weakseg.refinement.label_crf import confident_labels, smoothed_labels
 from weakseg.refinement.proposals import joined_to_proposals
 from weakseg.refinement.sources import Refined, Source, above, agreed, from_labels, grid_of, indicators
 from weakseg.refinement.walk import TOLERANCE, boundary_walk
-from weakseg.settings import BoundaryWalk, LabelCRF, PixelAdaptive, Proposals, Refine, Thresholded
+from weakseg.settings import BoundaryWalk, PixelAdaptive, Proposals, Refine, Threshold, Thresholded
 
 Method = Callable[[Record], Refined] | NetworkTask[Refined]
 
@@ -115,18 +115,20 @@ def _best(masks: Tensor, record: Record, size: tuple[int, ...]) -> LabelMap:
 class SmoothedByCRF:
     """Confident labels of heat maps (IRN §4.1), or label maps smoothed by the same dense CRF."""
 
-    settings: LabelCRF
+    certainty: float
+    thresholds: tuple[float, float]
     crf: CRFParams
     source: Source
 
     def __call__(self, record: Record) -> Refined:
-        image, settings = read_record(record), self.settings
+        image = read_record(record)
         if not self.source.has_maps:
-            labels = smoothed_labels(image, self.source.labels(record), self.crf, settings.certainty)
+            labels = smoothed_labels(image, self.source.labels(record), self.crf, self.certainty)
         else:
+            sure, possible = self.thresholds
             labels = confident_labels(
-                image, self.source.heat_maps(record), record.labels, self.crf, foreground=settings.foreground,
-                background=settings.background, certainty=settings.certainty,
+                image, self.source.heat_maps(record), record.labels, self.crf, foreground=sure, background=possible,
+                certainty=self.certainty,
             )  # fmt: skip
         return from_labels(labels, record)
 
@@ -158,14 +160,16 @@ class LabelledAbove:
     threshold: float
 
     def __call__(self, record: Record) -> Refined:
-        maps = self.normalized(record)
+        maps = normalized(self.source.heat_maps(record), self.settings.maximum)
         scores = upsample_aligned(maps, record.height, record.width)
         return Refined(above(scores, record.labels, self.threshold), ids_of(record), maps)
 
-    def normalized(self, record: Record) -> Maps:
-        maps = self.source.heat_maps(record).clip(0)
-        axes = (1, 2) if self.settings.maximum == "own" else (0, 1, 2)
-        return maps / maps.max(axes, keepdims=True, initial=1e-30)
+
+def normalized(maps: Maps, maximum: str) -> Maps:
+    """(L, h, w) in [0, 1]: each map over its own, or all over the common maximum."""
+    positive = maps.clip(0)
+    axes = (1, 2) if maximum == "own" else (0, 1, 2)
+    return positive / positive.max(axes, keepdims=True, initial=1e-30)
 
 
 def ids_of(record: Record) -> Any:
@@ -181,7 +185,10 @@ def _adaptive(settings: Any, crf: Any, source: Source, using: Path, records: Ite
 
 
 def _crf(settings: Any, crf: Any, source: Source, using: Path, records: Iterable[Record]) -> Method:
-    return SmoothedByCRF(settings, crf, source)
+    if not source.has_maps:
+        return SmoothedByCRF(settings.certainty, (0.0, 0.0), crf, source)
+    sure, possible = (_level(level, source, records) for level in (settings.foreground, settings.background))
+    return SmoothedByCRF(settings.certainty, (sure, possible), crf, source)
 
 
 def _proposals(settings: Any, crf: Any, source: Source, using: Path, records: Iterable[Record]) -> Method:
@@ -189,10 +196,15 @@ def _proposals(settings: Any, crf: Any, source: Source, using: Path, records: It
 
 
 def _threshold(settings: Any, crf: Any, source: Source, using: Path, records: Iterable[Record]) -> Method:
+    return LabelledAbove(settings, source, _level(settings.foreground, source, records, settings.maximum))
+
+
+def _level(level: Threshold, source: Source, records: Iterable[Record], maximum: str = "own") -> float:
     """One pass over all maps where a coverage is wanted."""
-    unset = LabelledAbove(settings, source, 0.0)
-    best = (unset.normalized(record).max(0, keepdims=True, initial=0) for record in records)
-    return LabelledAbove(settings, source, chosen_threshold(settings.foreground, best, "labels"))
+    best = (
+        normalized(source.heat_maps(record), maximum).max(0, keepdims=True, initial=0) for record in records
+    )  # fmt: skip
+    return chosen_threshold(level, best, "labels")
 
 
 METHODS: Mapping[str, Callable[[Any, Any, Source, Path, Iterable[Record]], Method]] = {

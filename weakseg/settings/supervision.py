@@ -154,12 +154,12 @@ class PixelAdaptive(Refinement):
 
 
 class LabelCRF(Refinement):
-    """A dense CRF on label maps; of heat maps, IRN's confident labels (Ahn et al. 2019, §4.1)."""
+    """A dense CRF on label maps; of heat maps, IRN's confident labels (Ahn et al. 2019, §4.1), at two thresholds."""
 
     by: Literal["crf"]
     certainty: OpenFraction
-    foreground: OpenFraction
-    background: OpenFraction
+    foreground: Threshold
+    background: Threshold
 
 
 class Proposals(Refinement):
