@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from weakseg.errors import UserError
@@ -152,6 +152,9 @@ def _blank_lines(section: CommentedMap, key: str) -> str:
 
 def _shown(value: Any) -> str:
     text = StringIO()
+    if isinstance(value, CommentedSeq):  # a list carries the comment after it
+        value = CommentedSeq(value)
+        value.fa.set_flow_style()
     _yaml().dump({"": value} if value is None else value, text)
     return text.getvalue().partition("\n...")[0].strip().removeprefix("'': ")
 
