@@ -53,16 +53,26 @@ def _length(items: Iterable[Item]) -> int | None:
 def _in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     context = multiprocessing.get_context("forkserver")  # a fork of a process with running torch threads can hang
     _start_server(context)
-    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
-        try:
-            for result, used in _in_order(pool, partial(_with_usage, function), items, 4 * workers):
-                resources.note(used)
-                yield result
-        except (BrokenProcessPool, EOFError):  # EOFError: of the server that could not start one
-            raise UserError(
-                "a worker process died or could not be started (out of memory? too many processes, `ulimit -u`?); "
-                "lower WEAKSEG_WORKERS and rerun"
-            ) from None
+    pool = ProcessPoolExecutor(workers, context, end_with_parent)
+    try:
+        for result, used in _in_order(pool, partial(_with_usage, function), items, 4 * workers):
+            resources.note(used)
+            yield result
+    except (BrokenProcessPool, EOFError):  # EOFError: of the server that could not start one
+        raise UserError(
+            "a worker process died or could not be started (out of memory? too many processes, `ulimit -u`?); "
+            "lower WEAKSEG_WORKERS and rerun"
+        ) from None
+    finally:
+        _end(pool)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.shutdown()
+    except RuntimeError:  # its own thread could not be started: then nothing else ends its workers
+        for worker in multiprocessing.active_children():
+            worker.kill()
 
 
 def _start_server(context: multiprocessing.context.ForkServerContext) -> None:

@@ -51,7 +51,10 @@ def _end_after(process: int) -> None:
 
 def end_with_parent() -> None:
     """For worker processes of multiprocessing: end when the process that uses them has ended, however it did."""
-    threading.Thread(target=_exit_after_parent, daemon=True).start()
+    try:
+        threading.Thread(target=_exit_after_parent, daemon=True).start()
+    except RuntimeError:  # no more threads; who uses this process reports that it ended
+        os._exit(1)
 
 
 def _exit_after_parent() -> None:
