@@ -45,15 +45,14 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
     "random_seeds": of("evaluate", *EXPERIMENTS).union(
         *(of(f"{verb}_repeat", *(f"{name}-1" for name in EXPERIMENTS)) for verb in ("train", "predict", "evaluate"))
     ),
-    "self_training.{name}": {"label_training@{name}"},
+    "self_training": {"predict_training@sec", "label_training@sec"},
     "make_toy": {"make_toy"},
     "data": {"prepare"},
     "data.root": {"prepare", "pack_masks"},
     "saliency": {"prepare_saliency"},
-    "crf.sec": of("train_segmenter", "sec") | of("write_test_rule", "sec") | of("postprocess", "sec") | of("label_training", "sec"),
+    "crf.sec": of("train_segmenter", "sec") | of("write_test_rule", "sec") | of("postprocess", "sec"),
     "crf.deeplab": {
         "make_guides@g2", "make_guides@walked", "make_oracle_guides", *of("write_test_rule", *BY_MASKS), *of("postprocess", *BY_MASKS),
-        "label_training@guided",
     },
     "crf.irn_labels": {"refine@confident"},
     "train_classifier.{name}": {"train_classifier@{name}"},
@@ -87,14 +86,8 @@ EXPECTED: dict[str, set[str]] = {  # by the longest key that a changed one begin
         "train_segmenter@{name}", "write_test_rule@{name}", "postprocess@{name}", *REPORTED,
     },
     "experiments.{name}.test.input_px": {"predict@{name}", "write_test_rule@{name}", *REPORTED},
-    **{f"experiments.{name}.train.geometry": {
-        f"train_segmenter@{name}", f"write_test_rule@{name}", f"postprocess@{name}", f"label_training@{name}", *REPORTED,
-    } for name in ("sec", "guided")},
-    **{f"experiments.{name}.test.input_px": {
-        f"predict@{name}", f"write_test_rule@{name}", f"predict_training@{name}", *REPORTED,
-    } for name in ("sec", "guided")},
     "experiments.{name}.test.crf": {"postprocess@{name}", "write_test_rule@{name}", *REPORTED},
-    "postprocess": of("postprocess", *EXPERIMENTS) | of("write_test_rule", *EXPERIMENTS) | of("label_training", "sec", "guided"),
+    "postprocess": of("postprocess", *EXPERIMENTS) | of("write_test_rule", *EXPERIMENTS),
     "export_voc": {"export_voc@sec"},
     "report": {"report"},
     "report.bound": {"summarize", "report"},
@@ -113,18 +106,18 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
     "make_guides.*.saliency": "imported_saliency/isnet.zip", "evaluate_supervision.net": "classifier", "evaluate_supervision.refined": [],
     "experiments.*.beyond_tags": ["more"], "make_guides.walked.crf": "sec",
     "train_boundaries.*.optimizer": "adamw",
-    "make_g1_guides": {"g1": G1}, "random_seeds": [1], "self_training.sec.crf": "none", "self_training.guided.crf": "sec", "export_voc.experiments": ["sec"],
+    "make_g1_guides": {"g1": G1}, "random_seeds": [1], "self_training": {"sec": {"crf": "none", "min_probability": 0.5}}, "export_voc.experiments": ["sec"],
     "*.network": "gap_highres", "*.backbone": "resnet101", "*.pretrained": "none", "train_classifier.classifier.vgg16.fc_channels": 1024, "*.vgg16.fc_channels": 4096,
     "train_classifier.*.geometry": "warp", "*.crop_area": [0.5, 1.0], "*.optimizer": "sgd", "*.schedule.kind": "step",
     "make_cams.classifier.method": "gap", "make_cams.*.method": "vanilla_backprop", "make_cams.classifier.geometry": "fit",
     "make_cams.seeder.geometry": "pad", "make_cams.*.excitation_at": "stride8", "make_cams.*.scales": [1.0, 2.0], "make_cams.*.gradient_scales": [1.0],
     "make_cues.foreground_net": "classifier", "make_cues.background_net": "seeder", "make_*.foreground": {"threshold": 0.2, "coverage": None},
     "refine.confident.*ground": {"threshold": 0.2, "coverage": None}, "refine.walk.from": "cams/seeder.npz",
-    "evaluate_supervision.self_trained": [],
+    
     "make_seeds.net": "classifier", "evaluate_seeds.net": "classifier", "make_seeds.crf": "sec", "evaluate_seeds.crf": "sec",
     "select_saliency_photos.classifier": "seeder", "select_saliency_photos.exclude_scores_above": 0.5,
     "*.head": "smallfov", "*.sampling": "class_balanced", "*.input_scales": [0.5, 1.0], "*.augmentation.scales": [0.5, 2.0], "make_guides.*.rule": "g0", "*.unresolved": "background",
-    "*.min_seed_fraction": 0.02, "make_guides.g2.crf": "sec", "make_oracle_guides.crf": "sec", "evaluate_supervision.guides": [],
+    "*.min_seed_fraction": 0.02, "make_guides.g2.crf": "sec", "make_oracle_guides.crf": "sec", "evaluate_supervision.guides": [], "evaluate_supervision.self_trained": ["sec"],
     "train_segmenter.start_from": "pretrained/none", "train_segmenter.normalization": "caffe_sec",
     "losses.*.kind": "other", "losses.*.pooling_present": "gap", "losses.*.decay_*": 0.9, "losses.*.crf_backend": "lattice",
     "losses.*.crf_gradient": "release2016", "experiments.*.supervision": "oracle_guides.zip", "experiments.sec.train.loss": "cross_entropy",
@@ -133,7 +126,7 @@ OTHER: dict[str, Any] = {  # another value, where the type alone does not say on
     "experiments.sec.test.crf": "deeplab", "experiments.*.test.crf": "sec", "postprocess.backend": "exact", "report.bound": "sec",
 }  # fmt: skip
 REFUSED = {  # where settings must fit together: another key has to change too, which is here by itself
-    "train_saliency.training.sampling", "train_segmenter.normalization", "experiments.*.train.average_pool5a",
+    "train_saliency.training.sampling", "evaluate_supervision.self_trained", "train_segmenter.normalization", "experiments.*.train.average_pool5a",
     "train_classifier.*.geometry", "make_cams.classifier.gradient_scales",
     "train_classifier.seeder.backbone", "train_segmenter.backbone", "losses.*.kind", "*.loss.kind", "*.loss.saliency", "refine.*.by", "refine.confident.using", "refine.par.using", "refine.walk.crf", "refine.par.crf", "losses.cross_entropy.constrain_weight",
     *(f"experiments.{name}.train.{key}" for name in BY_MASKS for key in ("loss", "geometry")), "export_voc.experiments",
@@ -256,6 +249,7 @@ def stage_was_there(stage: str, key: str) -> bool:
         "import_saliency",
         "import_proposals",
         "make_g1_guides",
+        "self_training",
         "export_voc.experiments",
     )
     return (

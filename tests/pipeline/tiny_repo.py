@@ -60,6 +60,10 @@ def tiny_params() -> dict[str, Any]:
     for cams in params["make_cams"].values():
         cams |= {"input_px": SIDE_PX, "scales": [1.0], "flip": False}
     params["train_segmenter"]["training"]["learning_rate"] = 0.001  # at less, so few steps call everything background
+    # of networks that hardly learn, further rounds would learn nothing; tests/pipeline/test_rows.py has one
+    params["self_training"], params["evaluate_supervision"]["self_trained"] = {}, []
+    params["experiments"]["tags_only"]["train"]["supervision"] = "refined/walk.zip"
+    params["experiments"]["best"]["train"]["supervision"] = "guides/walked.zip"
     params["make_cues"]["grid"] = 9
     boundaries["radius"] = 4  # crops have 17 cells
     params["experiments"]["sec"]["test"]["input_px"] = SIDE_PX
