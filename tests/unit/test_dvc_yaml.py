@@ -68,6 +68,7 @@ MODEL_FOLDERS = {  # where --model or --first is weights and description: not th
 PRETRAINED = "--pretrained"  # a folder, of which the settings choose a file
 SAME_FOR_ALL_ROWS = {"evaluate"}  # of ablations/params.yaml: what it changes is the same for every row
 NOT_TRACKED = {"--checkpoints"}  # survive a stage that is stopped, so DVC must not own them
+READ_BY_NO_ROW = {"ablations/evaluate_supervision": {"--self-trained"}}  # their list of such masks is empty
 MOST_ROOMS = 8  # beside its script
 MOST_LINES = {"dvc.yaml": 450, "ablations/dvc.yaml": 300}
 
@@ -690,7 +691,8 @@ def raw(stage: Stage) -> set[str]:
 def check_paths(stage: Stage, given: dict[str, str], deps: set[str], outputs: set[str], outside: set[str]) -> None:
     assert not any("{" in path or "$" in path for path in given.values())
     whole = {*folder_options(stage), PRETRAINED}
-    tracked = {path for option, path in given.items() if option not in NOT_TRACKED | whole}
+    unread = NOT_TRACKED | READ_BY_NO_ROW.get(identity(stage), set())
+    tracked = {path for option, path in given.items() if option not in unread | whole}
     folders = {given[option] for option in whole if option in given}
     if (
         stage.is_ablation and stage.script.stem == "train_segmenter"
