@@ -99,15 +99,19 @@ def confusion_of(targets: dict[str, Image.Image], predictions: dict[str, Image.I
     return confusion
 
 
+def iou_of(confusion: np.ndarray) -> np.ndarray:
+    """IoU of the classes that are anywhere."""
+    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    return np.diag(confusion)[union > 0] / union[union > 0]
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_metrics_are_those_of_the_masks(pristine: Repo, experiment: str) -> None:
     data, metrics = pristine.folder / "data", pristine.json(f"metrics/{experiment}.json")
     truth = unzipped(data / "ground_truth.zip")
     for folder, key in (("raw_masks", "miou"), ("masks", "miou_crf")):
         confusion = confusion_of(truth, unzipped(data / folder / f"{experiment}.zip"), len(metrics["iou"]))
-        union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
-        iou = np.diag(confusion)[union > 0] / union[union > 0]
-        assert math.isclose(100 * iou.mean(), metrics[key], abs_tol=1e-2)
+        assert math.isclose(100 * iou_of(confusion).mean(), metrics[key], abs_tol=1e-2)
         if key == "miou":
             total = confusion.sum()
             assert math.isclose(100 * np.trace(confusion) / total, metrics["pixel_accuracy"], abs_tol=1e-2)
@@ -140,6 +144,23 @@ def test_quality_of_cues_and_guides_is_measured_in_per_cent(pristine: Repo) -> N
         assert measured.keys() == expected
         assert all(value is None or is_percent(value) for value in measured.values())
         assert content["images_with_ground_truth"] == NUM_TRAIN
+
+
+def test_masks_of_self_training_are_made_and_measured_where_the_settings_name_them(repo: Repo) -> None:
+    def ask(params: dict[str, Any]) -> None:
+        params["self_training"] = {"full": {"crf": "none", "min_probability": 0.0}}
+        params["evaluate_supervision"]["self_trained"] = ["full"]
+
+    repo.change(ask)
+    ran = repo.repro("evaluate_supervision")
+    assert ran - {"check_params"} == {"predict_training@full", "label_training@full", "evaluate_supervision"}
+    measured = repo.json("metrics/supervision.json")["pseudo_masks"]["self/full"]
+    assert measured["images_with_ground_truth"] == NUM_TRAIN
+    data = repo.folder / "data"
+    masks = unzipped(data / "self" / "full.zip")
+    assert masks.keys() == {record.image_id for record in repo.records("train")}
+    confusion = confusion_of(unzipped(data / "ground_truth.zip"), masks, len(measured["iou"]))
+    assert math.isclose(100 * iou_of(confusion).mean(), measured["miou"], abs_tol=1e-2)
 
 
 def test_quality_of_seeders_and_saliency_is_measured_in_per_cent(pristine: Repo) -> None:

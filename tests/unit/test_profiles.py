@@ -131,6 +131,7 @@ nets:                         # all nets
   two:
     steps: 900
     rate: 0.2
+    scales: [1, 2]            # of photos
 
 last:
   value: null                 # none yet
@@ -152,13 +153,16 @@ def test_a_changed_value_carries_its_reason_and_the_base_s_value(
 ) -> None:
     text = written(
         tmp_path, monkeypatch,
-        own="# Mine.\nlike: base\nchanges:\n  nets.one.steps: 10  # quick\n  nets.two.rate: 0.5\n  last.value: 3\n",
+        own="# Mine.\nlike: base\nchanges:\n  nets.one.steps: 10  # quick\n  nets.two.rate: 0.5\n  nets.two.scales: [3]\n  last.value: 3\n",
     )  # fmt: skip
     expected = BASE.replace(
         "# The base.\n# Two lines.\n", "# Profile own, as `make profile NAME=own` writes it.\n# Mine.\n"
     )
     expected = expected.replace(
         "steps: 8000               # of training", "steps: 10                 # quick; papers: 8000, of training"
+    )
+    expected = expected.replace(
+        "scales: [1, 2]            # of photos", "scales: [3]               # papers: [1, 2], of photos"
     )
     expected = expected.replace("rate: 0.2\n", "rate: 0.5                 # papers: 0.2\n")
     expected = expected.replace(
@@ -191,7 +195,10 @@ def test_what_an_overlay_has_no_use_for_is_left_out_and_a_new_entry_comes_in(
     text = written(
         tmp_path, monkeypatch, own="like: base\nwithout: [nets.one]\nchanges:\n  nets.three: {steps: 1, rate: 0.3}\n"
     )
-    assert yaml.safe_load(text)["nets"] == {"two": {"steps": 900, "rate": 0.2}, "three": {"steps": 1, "rate": 0.3}}
+    assert yaml.safe_load(text)["nets"] == {
+        "two": {"steps": 900, "rate": 0.2, "scales": [1, 2]},
+        "three": {"steps": 1, "rate": 0.3},
+    }
 
 
 def test_an_overlay_without_changes_is_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What the stages `refine`, `train_boundaries` and the imports do to a photo, on drawn cases."""
 
 import json
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,19 @@ def test_the_crf_gives_confident_labels_of_maps_and_whole_ones_of_labels(folder:
     expected = confident_labels(image, heat, [7], CRF, foreground=0.3, background=0.05, certainty=0.7)
     np.testing.assert_array_equal(of_maps, expected)
     assert (of_maps[:, 30:] == 0).all()
+
+
+def test_confident_labels_may_be_chosen_by_what_they_cover(folder: Path) -> None:
+    heat = np.linspace(0.01, 1, 99, dtype=np.float32).reshape(1, 9, 11)
+    write_arrays(
+        folder / "cams.npz", (item for name in ("one", "two") for item in map_arrays(name, np.array([7]), heat))
+    )
+    records = [replace(record, labels=(7,)) for record in records_of(folder)]
+    covers = {key: {"threshold": None, "coverage": share} for key, share in (("foreground", 0.2), ("background", 0.45))}
+    settings: Any = TypeAdapter(Refine).validate_python({**BASE, "by": "crf", **SETTINGS["crf"], **covers})
+    sure, possible = method_of(settings, CRF, folder / "cams.npz", folder / "none", records).thresholds
+    assert (heat > sure).mean() == pytest.approx(0.2, abs=0.02)
+    assert (heat > possible).mean() == pytest.approx(0.45, abs=0.02)
 
 
 def test_a_proposal_takes_the_place_of_the_labels_that_lie_in_it(folder: Path) -> None:
