@@ -60,9 +60,11 @@ def batch_shares(batch_size: int, steps: int, name: str) -> list[list[int]]:
 
 
 def loaded(source: SampleSource, run: Run, step: int, device: torch.device) -> Generator[Batch, None, None]:
-    """This process's part of the batches from `step` on, read by workers; a worker's error or death is reported without the traceback that torch adds. The workers
-    end with this generator: torch ends them when its iterator is freed, but a propagating error keeps that alive, and
-    at Python's exit nothing else would end processes that ignore SIGTERM.
+    """This process's part of the batches from `step` on, read by workers.
+
+    A worker's error or death is reported without the traceback that torch adds. The workers end with this generator:
+    torch ends them when its iterator is freed, but a propagating error keeps that alive, and at Python's exit nothing
+    else would end processes that ignore SIGTERM.
     """
     with _all_or_none():
         iterator = iter(_loader(source, run, step))
