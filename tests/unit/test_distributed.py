@@ -134,6 +134,7 @@ def small_params() -> dict[str, Any]:
     params["crf"]["sec"]["steps"] = params["crf"]["deeplab"]["steps"] = 2
     params["make_seeds"]["crf"] = "sec"
     params["random_seeds"], params["self_training"] = [1], {"sec": {"crf": "sec", "min_probability": 0.4}}
+    params["evaluate_supervision"]["self_trained"] = ["sec"]
     guides = params["make_guides"]["g2"]
     params["make_guides"] = {"g0": guides | {"rule": "g0"}, "g2": guides}
     shared = {name: guides[name] for name in ("unresolved", "min_saliency_fraction", "saliency_threshold")}

@@ -46,7 +46,7 @@ from weakseg.settings.supervision import (
     Refine,
     Thresholded,
 )
-from weakseg.settings.types import Name, RandomSeed, Section
+from weakseg.settings.types import Name, RandomSeed, Section, backbones_with_sec_s_pool
 
 NO_CRF = "none"
 
@@ -108,7 +108,7 @@ class Params(Section):
                 yield f"make_cams.{name}.geometry: {cams.geometry}, but the net is trained with {trained}; read it as it was trained"
         yield from self._crf_contradictions()
         yield from self._refinement_contradictions()
-        yield from self._of_vgg16_alone()
+        yield from self._of_sec_s_network_alone()
         for name in {*self.make_guides} & {*self.make_g1_guides}:
             yield f"make_g1_guides.{name}: make_guides has that name too"
         if len({*self.random_seeds}) < len(self.random_seeds):
@@ -125,12 +125,14 @@ class Params(Section):
         if folder == "classifier" and net and net.backbone != self.train_segmenter.backbone:
             yield f"train_segmenter.start_from: classifier {start} is a {net.backbone}, the segmenter a {self.train_segmenter.backbone}"
 
-    def _of_vgg16_alone(self) -> Iterator[str]:
+    def _of_sec_s_network_alone(self) -> Iterator[str]:
         backbone = self.train_segmenter.backbone
-        if backbone != "vgg16" and self.train_segmenter.normalization == "caffe_sec":
+        if backbone in backbones_with_sec_s_pool():
+            return
+        if self.train_segmenter.normalization == "caffe_sec":
             yield f"train_segmenter.normalization: caffe_sec is for VGG-16's Caffe weights, the segmenter is a {backbone}"
         for name, experiment in self.experiments.items():
-            if backbone != "vgg16" and experiment.train.average_pool5a:
+            if experiment.train.average_pool5a:
                 yield f"experiments.{name}.train.average_pool5a: VGG-16 has that pool alone, the segmenter is a {backbone}"
 
     def _crf_contradictions(self) -> Iterator[str]:

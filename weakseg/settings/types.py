@@ -17,11 +17,21 @@ from weakseg.runtime import NAME
 NETWORKS = Path(__file__).resolve().parents[1] / "networks"
 
 
-@functools.cache
 def backbones() -> tuple[str, ...]:
     """Names or patterns such as `timm/*`."""
+    return _declared("NAMES")
+
+
+def backbones_with_sec_s_pool() -> tuple[str, ...]:
+    """Those that can be built with SEC's extra pool, and whose weights SEC converted from Caffe."""
+    return _declared("WITH_SEC_S_POOL")
+
+
+@functools.cache
+def _declared(constant: str) -> tuple[str, ...]:
+    """What the files with backbones name in this constant."""
     files = sorted((NETWORKS / "backbones").glob("*.py"))
-    return tuple(sorted(name for file in files for name in _constant(file, "NAMES")))
+    return tuple(sorted(name for file in files for name in _constant(file, constant)))
 
 
 def check_backbone(name: str) -> str:

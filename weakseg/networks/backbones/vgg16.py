@@ -16,6 +16,7 @@ from weakseg.networks.layers import gaussian_conv
 from weakseg.networks.weights import Imagenet, read_state_dict
 
 NAMES = ("vgg16",)
+WITH_SEC_S_POOL = ("vgg16",)  # of SEC §4.1, and its weights from Caffe; settings read this
 
 GapKind = Literal["lowres", "highres", "roi", "deeplab"]
 
